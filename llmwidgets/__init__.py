@@ -1,0 +1,36 @@
+"""See what an LLM inference engine really did: records from a real engine, drawn by widgets.
+
+Names are imported when first used, so `import llmwidgets` loads neither torch nor transformers.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+__version__ = version("llmwidgets")
+
+# Public name -> module that defines it.
+_HOMES = {
+    "Attention": "llmwidgets.records.attention",
+    "AttentionHeatmap": "llmwidgets.widgets.attention_heatmap",
+    "Engine": "llmwidgets.engine",
+    "Generation": "llmwidgets.records.generation",
+    "explore": "llmwidgets.lab.explore",
+    "load": "llmwidgets.engine",
+    "load_record": "llmwidgets.records.record",
+    "models": "llmwidgets.engine",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'llmwidgets' has no attribute {name!r}; it has {', '.join(_HOMES)}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value  # the next access is a plain dictionary look-up
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -16,7 +16,7 @@ _HOMES = {
     "Engine": "llmwidgets.engine",
     "Generation": "llmwidgets.records.generation",
     "explore": "llmwidgets.lab.explore",
-    "load": "llmwidgets.engine",
+    "load": "llmwidgets.lab.load",
     "load_record": "llmwidgets.records.record",
     "models": "llmwidgets.engine",
 }

@@ -14,6 +14,8 @@ from llmwidgets.widgets.attention_source import AttentionSource, given_attention
 from llmwidgets.widgets.attention_tiles import WHOLE, View, thumbnails, tile, whole_map
 from llmwidgets.widgets.figure import Figure, pack
 
+PAGE_BYTES = 4 * 2**20  # up to here an exported page holds every head and stays interactive
+
 
 class AttentionHeatmap(Figure):
     """Draws the attention weights of an `Attention` record: a row is a query token, a column a key token."""
@@ -41,6 +43,7 @@ class AttentionHeatmap(Figure):
     _facts = traitlets.Dict().tag(sync=True)  # tokens, layers, heads: what changes with the record only
     _map = traitlets.Dict().tag(sync=True, to_json=pack)  # the head in view, see attention_tiles
     _thumbnails = traitlets.Dict().tag(sync=True, to_json=pack)
+    _all_maps = traitlets.List().tag(sync=True, to_json=pack)  # every head, only in exported pages
     _view = traitlets.List(traitlets.Int()).tag(sync=True)  # [row start, stop, column start, stop]
     _thumbnails_wanted = traitlets.Int(0).tag(sync=True)  # the front end asks once the large map is painted
 
@@ -101,6 +104,7 @@ class AttentionHeatmap(Figure):
             self._facts = self._facts_of(source)
             self._map = shown
             self._thumbnails = {}
+            self._all_maps = []
 
     def _facts_of(self, source: AttentionSource) -> dict[str, Any]:
         edit = getattr(source, "edit", None)
@@ -174,8 +178,12 @@ class AttentionHeatmap(Figure):
             self._thumbnails = {"revision": self._revision, "shades": thumbnails(self._source)}
 
     def complete(self) -> None:
-        """Compute the thumbnails, for a page that has no kernel to ask."""
+        """Compute the thumbnails, and all heads where they are small, for a page with no kernel to ask."""
         self._send_thumbnails(None)
+        source = self._source
+        heads = len(source.layers) * len(source.heads)
+        if not self._tiled(source) and heads * self._map["cells"].nbytes <= PAGE_BYTES:
+            self._all_maps = [whole_map(source, i, j) for i in source.layers for j in source.heads]
 
     def to_text(self) -> str:
         """Return the shown head in words: for up to 12 query tokens the keys they look at most."""
@@ -189,7 +197,9 @@ class AttentionHeatmap(Figure):
             weights = source.weights_rows(layer, head, start, start + 1)[0]
             query = int(source.query_positions[start])
             most = np.argsort(-weights, kind="stable")[:3]
-            seen = ", ".join(f"{source.tokens[key]!r}@{key} {weights[key]:.2f}" for key in most if weights[key])
+            seen = ", ".join(
+                f"{source.tokens[key]!r}@{key} {weights[key]:.2f}" for key in most if weights[key]
+            )
             lines.append(f"  {source.tokens[query]!r}@{query} looks at {seen}")
         return "\n".join(lines)
 

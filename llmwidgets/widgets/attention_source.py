@@ -66,7 +66,7 @@ class GivenAttention:
 
     def kv_head(self, head: int) -> int:
         """Return the key-value head that a query head reads."""
-        return head * self.num_kv_heads // self.array.shape[1]
+        return head * self.num_kv_heads // len(self.heads)
 
     def sliding_window(self, layer: int) -> int | None:
         """Return None: given weights say nothing of a window."""
@@ -74,11 +74,11 @@ class GivenAttention:
 
     def weights(self, layer: int, head: int) -> Weights:
         """Return one head's weights, shape (Q, K)."""
-        return self.array[layer, head]
+        return np.asarray(self.array[layer, head])
 
     def weights_rows(self, layer: int, head: int, start: int, stop: int) -> Weights:
         """Return some rows of one head's weights."""
-        return self.array[layer, head, start:stop]
+        return np.asarray(self.array[layer, head, start:stop])
 
 
 def given_attention(
@@ -111,7 +111,7 @@ def given_attention(
     if len(query_tokens) != num_queries:
         raise ValueError(f"query_tokens has {len(query_tokens)} entries, but weights has {num_queries} rows")
     positions = np.asarray(query_tokens, dtype=np.int64)
-    if num_queries and not (0 <= positions.min() and positions.max() < num_keys):
+    if num_queries and not (positions.min() >= 0 and positions.max() < num_keys):
         raise ValueError(f"query_tokens must be positions from 0 to {num_keys - 1}")
     num_kv_heads = heads if num_kv_heads is None else num_kv_heads
     if num_kv_heads < 1 or heads % num_kv_heads:

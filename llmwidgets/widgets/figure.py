@@ -30,6 +30,8 @@ def pack(value: Any, _widget: object = None) -> Any:
         return {"dtype": array.dtype.name, "shape": list(array.shape), "data": memoryview(array.tobytes())}
     if isinstance(value, dict):
         return {key: pack(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [pack(item) for item in value]
     return value
 
 
@@ -48,7 +50,8 @@ class Figure(anywidget.AnyWidget):
     _kernel = traitlets.Bool(True).tag(sync=True)  # an exported page answers False: nobody to ask
 
     def __init_subclass__(cls, **options: Any) -> None:
-        cls._esm = bundle(cls.stem)
+        if "stem" in vars(cls):  # not in the nameless subclasses that traitlets makes for an instance
+            cls._esm = bundle(cls.stem)
         super().__init_subclass__(**options)
 
     def __init__(self, **traits: Any) -> None:
@@ -56,7 +59,11 @@ class Figure(anywidget.AnyWidget):
         for name in traits:
             if name not in known:
                 close = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(self.public_traits())}"
+                hint = (
+                    f"; did you mean {close[0]!r}?"
+                    if close
+                    else f"; it has {', '.join(self.public_traits())}"
+                )
                 raise TypeError(f"{type(self).__name__} has no trait {name!r}{hint}")
         super().__init__(**traits)
 
@@ -84,7 +91,9 @@ class Figure(anywidget.AnyWidget):
         private = {"layout", "tabbable", "tooltip", "comm", "keys", "log"}
         keys = [key for key in self.keys if key not in private and key not in ("_esm", "_css")]
         state = self.get_state(keys)
-        return {key: value for key, value in state.items() if not key.startswith(("_model", "_view_", "_dom"))}
+        return {
+            key: value for key, value in state.items() if not key.startswith(("_model", "_view_", "_dom"))
+        }
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

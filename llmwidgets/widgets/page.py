@@ -40,7 +40,9 @@ body {{ margin: 16px auto; padding: 0 12px; max-width: 1600px; }}
 """
 
 
-def write_page(figures: Sequence[Figure], path: str | Path | None = None, *, title: str = "llmwidgets") -> str:
+def write_page(
+    figures: Sequence[Figure], path: str | Path | None = None, *, title: str = "llmwidgets"
+) -> str:
     """Return a page with `figures` below each other; write it to `path` if given."""
     widgets = [{"module": figure.stem, "state": _plain(figure.wire_state())} for figure in figures]
     modules = {name: _bundle_text(name) for name in {figure.stem for figure in figures}}

@@ -13,17 +13,17 @@ import traitlets
 
 from llmwidgets.lab.knobs import make_knob, route
 from llmwidgets.lab.runner import Arguments, Runner
-from llmwidgets.widgets.figure import Figure
+from llmwidgets.widgets.figure import RecordFigure
 from llmwidgets.widgets.page import write_page
 from llmwidgets.widgets.run_status import RunStatus
 
 SHARED_TRAITS = ("step", "selected_request", "selected_block", "layer", "head")
 BUSY_AFTER = 0.1  # seconds until work is shown as work
 
-View = type[Figure]
+View = type[RecordFigure]
 
 
-class Explorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class Explorer(ipywidgets.VBox):
     """What `explore` returns: the knobs, the line that says what goes on, and the widgets."""
 
     def __init__(
@@ -33,7 +33,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self.knobs: dict[str, Any] = {name: make_knob(name, value) for name, value in knobs.items()}
         self.status = RunStatus()
         self.record: Any = None
-        self.widgets: list[Figure] = []
+        self.widgets: list[RecordFigure] = []
         self._last: Arguments | None = None
         self._error: Exception | None = None
         self._runner = Runner(self._run)
@@ -44,7 +44,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self._start()
 
     @property
-    def widget(self) -> Figure:
+    def widget(self) -> RecordFigure:
         """The widget, or the first of several."""
         return self.widgets[0]
 
@@ -117,7 +117,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
                 f"{type(record).__name__} has no view of its own; name one: explore(fn, view=...)"
             )
         module, _, name = where.partition(":")
-        return getattr(import_module(module), name)  # type: ignore[no-any-return]  # the record names a Figure
+        return getattr(import_module(module), name)  # type: ignore[no-any-return]  # the record names one
 
     def _link_views(self) -> None:
         first, *others = self.widgets
@@ -126,7 +126,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
                 if first.has_trait(name) and other.has_trait(name):
                     traitlets.link((first, name), (other, name))
 
-    def _link_knob(self, name: str, widget: Figure) -> None:
+    def _link_knob(self, name: str, widget: RecordFigure) -> None:
         """Let knob and trait follow each other; a value that the view refuses leaves the picture as it is."""
         knob = self.knobs[name]
 
@@ -161,7 +161,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         try:
             record = self._fn(**arguments)
             for widget in self.widgets:
-                widget.record = record  # type: ignore[attr-defined]  # each view of a record has it
+                widget.record = record
         except Exception as error:  # whatever the function raises belongs in the line, not in a lost log
             timer.cancel()
             self._refuse(error)
@@ -201,8 +201,8 @@ def explore(fn: Callable[..., Any], view: View | Sequence[View] | None = None, *
         fn: any function that returns a record, such as `engine.attend`.
         view: the widget class that draws the record, or a list of them, which share step, layer, head and
             selection; by default the record's own.
-        knobs: `ipywidgets.interact`'s abbreviations: a tuple is a slider, a list a dropdown, a bool a checkbox,
-            a str a text box; any ipywidget as it is; `fixed(x)` stays. A knob named in `fn`'s signature is
+        knobs: `ipywidgets.interact`'s abbreviations: a tuple is a slider, a list a dropdown, a bool a
+            checkbox, a str a text box; any ipywidget as it is; `fixed(x)` stays. A knob named in `fn`'s signature is
             passed to it; one that is a public trait of the view is linked to it, and `fn` is not called.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,8 @@ class Routes:
 def make_knob(name: str, value: Any) -> Any:
     """Return the ipywidget for an abbreviation; raise `ValueError` for one that has no widget.
 
-    A tuple is a slider, a list a dropdown, a bool a checkbox, a str a text box that acts on Enter or when it is
-    left; any ipywidget and `fixed(x)` stay as they are.
+    A tuple is a slider, a list a dropdown, a bool a checkbox, a str a text box that acts on Enter or when
+    it is left; any ipywidget and `fixed(x)` stay as they are.
     """
     if isinstance(value, (ipywidgets.ValueWidget, ipywidgets.fixed)):
         return value
@@ -34,8 +34,8 @@ def make_knob(name: str, value: Any) -> Any:
         raise ValueError(f"{name}={value!r} makes no slider: {error}") from error
     if knob is None:
         raise ValueError(
-            f"{name}={value!r} makes no knob; allowed are a tuple (slider), a list (dropdown), a bool, a str, "
-            "a number, an ipywidget, or fixed(value)"
+            f"{name}={value!r} makes no knob; allowed are a tuple (slider), a list (dropdown), a bool, a "
+            "str, a number, an ipywidget, or fixed(value)"
         )
     knob.description = name
     knob.style.description_width = "initial"
@@ -45,8 +45,8 @@ def make_knob(name: str, value: Any) -> Any:
     return knob
 
 
-def route(fn: Callable[..., Any], knobs: dict[str, Any], views: list[type[Figure]]) -> Routes:
-    """Say for each knob whether `fn` takes it or a view shows it; raise `ValueError` for one that neither knows."""
+def route(fn: Callable[..., Any], knobs: dict[str, Any], views: Sequence[type[Figure]]) -> Routes:
+    """Say for each knob whether `fn` takes it or a view shows it; raise `ValueError` if neither does."""
     parameters = inspect.signature(fn).parameters
     any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     arguments, traits = [], []

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
 def load(
-    name: str = "classics",
+    name_or_path: str | Path = "classics",
     *,
     device: str | None = None,
     dtype: str | None = None,
@@ -18,7 +19,7 @@ def load(
     """Load a model and return its `Engine`; see `llmwidgets.engine.load`, which does the work.
 
     Args:
-        name: a bundled model (`llmwidgets.models()`), a local folder, or a name on the Hugging Face Hub.
+        name_or_path: a bundled model (`llmwidgets.models()`), a local folder, or a name on the Hugging Face Hub.
         device: such as "cpu" or "cuda"; by default the CPU.
         dtype: such as "float32" or "bfloat16"; by default float32 on the CPU.
         max_model_len: the most tokens of prompt and output together; by default the trained length.
@@ -26,10 +27,10 @@ def load(
     Raises:
         ValueError: for a model that is not there or cannot run here.
     """
-    with progress_text(f"Loading PyTorch and {name!r} …"):
+    with progress_text(f"Loading PyTorch and {str(name_or_path)!r} …"):
         from llmwidgets.engine import load as load_engine
 
-        return load_engine(name, device=device, dtype=dtype, max_model_len=max_model_len)
+        return load_engine(name_or_path, device=device, dtype=dtype, max_model_len=max_model_len)
 
 
 @contextmanager

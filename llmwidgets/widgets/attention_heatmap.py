@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike
 from llmwidgets.records.attention import Attention
 from llmwidgets.widgets.attention_source import AttentionSource, given_attention
 from llmwidgets.widgets.attention_tiles import WHOLE, View, thumbnails, tile, whole_map
-from llmwidgets.widgets.figure import Figure, pack
+from llmwidgets.widgets.figure import RecordFigure, pack
 
 PAGE_BYTES = 4 * 2**20  # up to here an exported page holds every head and stays interactive
 
 
-class AttentionHeatmap(Figure):
+class AttentionHeatmap(RecordFigure):
     """Draws the attention weights of an `Attention` record: a row is a query token, a column a key token."""
 
     stem = "attention_heatmap"
@@ -52,8 +52,7 @@ class AttentionHeatmap(Figure):
         start = {"layer": record.layers[0], "head": record.heads[0]}
         measured = {"badge": "MEASURED"} if isinstance(record, Attention) else {}
         self._revision = 0
-        super().__init__(**(start | measured | traits))
-        self._show(record)
+        super().__init__(record, **(start | measured | traits))
 
     @classmethod
     def from_arrays(
@@ -80,7 +79,7 @@ class AttentionHeatmap(Figure):
         return cls(given_attention(weights, tokens, query_tokens, num_kv_heads), **traits)
 
     @property
-    def record(self) -> Attention | AttentionSource:
+    def record(self) -> Attention | AttentionSource:  # type: ignore[override]  # a property over the attribute
         """The record that is drawn; set it to draw another in the same place."""
         return self._source
 

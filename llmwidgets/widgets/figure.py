@@ -82,7 +82,7 @@ class Figure(anywidget.AnyWidget):
         raise NotImplementedError
 
     def to_html(self, path: str | Path | None = None, *, title: str = "llmwidgets") -> str:
-        """Return one page that draws this figure with no kernel and no network; write it to `path` if given."""
+        """Return one page that draws this figure without kernel or network; write it to `path` if given."""
         return write_page([self], path, title=title)
 
     def wire_state(self) -> dict[str, Any]:
@@ -95,12 +95,19 @@ class Figure(anywidget.AnyWidget):
             key: value for key, value in state.items() if not key.startswith(("_model", "_view_", "_dom"))
         }
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
     def _repr_mimebundle_(self, **options: Any) -> Any:
         made = super()._repr_mimebundle_(**options)
         if made is None:
             return None
         data, metadata = made if isinstance(made, tuple) else (made, {})
         return {**data, "text/plain": self.to_text()}, metadata
+
+
+class RecordFigure(Figure):
+    """A figure of one record; setting `record` draws another in the same place."""
+
+    record: Any
+
+    def __init__(self, record: Any, **traits: Any) -> None:
+        super().__init__(**traits)
+        self.record = record

@@ -56,10 +56,10 @@ export class HeadMap {
     return halfToNumber(this.bitsAt(row, column));
   }
 
-  /** The strongest weight with its place; of several equal ones the first. */
-  strongest(rows: number, columns: number): { row: number; column: number; weight: number } {
-    let best = { row: 0, column: 0, bits: -1 };
-    for (let row = 0; row < rows; row += this.poolRows) {
+  /** The strongest weight from row `first` on, with its place; of several equal ones the first. */
+  strongest(first: number, rows: number, columns: number): { row: number; column: number; weight: number } {
+    let best = { row: first, column: 0, bits: -1 };
+    for (let row = first; row < rows; row += this.poolRows) {
       for (let column = 0; column < columns; column += this.poolColumns) {
         const bits = this.bitsAt(row, column);
         if (bits > best.bits) best = { row, column, bits };

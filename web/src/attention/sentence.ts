@@ -32,7 +32,9 @@ export function pinnedSentence(map: HeadMap, facts: Facts, rows: number[], colum
 export function restSentence(map: HeadMap, facts: Facts): string {
   if (facts.edited !== null) return editSentence(facts, facts.edited);
   const rows = facts.query_positions.length;
-  const best = map.strongest(rows, facts.tokens.length);
+  // The first token has only itself to look at: its 1.000 would say nothing.
+  const first = facts.query_positions[0] === 0 && rows > 1 ? 1 : 0;
+  const best = map.strongest(first, rows, facts.tokens.length);
   const query = facts.query_positions[best.row] ?? 0;
   const strongest = `strongest weight ${share(best.weight)}, from ${name(facts, query)} to ${name(facts, best.column)}`;
   return `${headName(map, facts)}: ${strongest}. Point at the map, or use the arrow keys.`;

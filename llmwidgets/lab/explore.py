@@ -202,8 +202,9 @@ def explore(fn: Callable[..., Any], view: View | Sequence[View] | None = None, *
         view: the widget class that draws the record, or a list of them, which share step, layer, head and
             selection; by default the record's own.
         knobs: `ipywidgets.interact`'s abbreviations: a tuple is a slider, a list a dropdown, a bool a
-            checkbox, a str a text box; any ipywidget as it is; `fixed(x)` stays. A knob named in `fn`'s signature is
-            passed to it; one that is a public trait of the view is linked to it, and `fn` is not called.
+            checkbox, a str a text box; any ipywidget as it is; `fixed(x)` stays. A knob named in `fn`'s
+            signature is passed to it; one that is a public trait of the view is linked to it, and `fn` is
+            not called.
 
     Raises:
         ValueError: for a knob that neither `fn` nor the view knows, or a first setting that is refused.

@@ -19,7 +19,7 @@ def load(
     """Load a model and return its `Engine`; see `llmwidgets.engine.load`, which does the work.
 
     Args:
-        name_or_path: a bundled model (`llmwidgets.models()`), a local folder, or a name on the Hugging Face Hub.
+        name_or_path: a bundled model (`llmwidgets.models()`), a local folder, or a name on the Hub.
         device: such as "cpu" or "cuda"; by default the CPU.
         dtype: such as "float32" or "bfloat16"; by default float32 on the CPU.
         max_model_len: the most tokens of prompt and output together; by default the trained length.

@@ -79,7 +79,7 @@ class AttentionHeatmap(RecordFigure):
         return cls(given_attention(weights, tokens, query_tokens, num_kv_heads), **traits)
 
     @property
-    def record(self) -> Attention | AttentionSource:  # type: ignore[override]  # a property over the attribute
+    def record(self) -> Attention | AttentionSource:
         """The record that is drawn; set it to draw another in the same place."""
         return self._source
 

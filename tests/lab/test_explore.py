@@ -1,6 +1,7 @@
 """`explore`: where knobs go, what a refusal leaves, and what a newer setting does to an older one."""
 
 import threading
+import time
 
 import ipywidgets
 import numpy as np
@@ -49,7 +50,7 @@ def test_a_knob_that_is_a_trait_is_linked_both_ways_and_calls_nothing(calls):
 
 
 def test_an_unknown_knob_is_refused_by_name(calls):
-    with pytest.raises(ValueError, match="colour is neither an argument of .* nor a trait"):
+    with pytest.raises(ValueError, match=r"colour is neither an argument of .* nor a trait"):
         explore(calls, AttentionHeatmap, colour=(0, 1))
 
 
@@ -174,6 +175,9 @@ def test_no_thread_is_left_behind(calls):
     x = explore(calls, AttentionHeatmap, tokens=(3, 9))
     for tokens in (4, 5, 6):
         x.update(tokens=tokens)
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)  # a cancelled timer takes a moment to end
     assert threading.active_count() == before
 
 

@@ -50,7 +50,7 @@ def _source(name: str) -> Path | str:
     """Return the local folder of a model, or its name on the Hub."""
     bundled = bundled_folder(name)
     folder = bundled if bundled is not None else Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         _refuse_pickles(folder)
         return folder
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/"):

@@ -32,9 +32,7 @@ def test_a_layer_that_attends_both_ways_is_refused(make_model):
 
 def test_logits_that_differ_are_refused(make_model, monkeypatch):
     attend_one = probe_module.PackedForward.run
-    monkeypatch.setattr(
-        probe_module.PackedForward, "run", lambda self, batch: attend_one(self, batch) + 0.01
-    )
+    monkeypatch.setattr(probe_module.PackedForward, "run", lambda self, batch: attend_one(self, batch) + 0.01)
     with pytest.raises(ValueError, match="logits differ from a plain forward's by 0.01"):
         Engine(make_model())
 
@@ -82,7 +80,9 @@ def test_max_model_len(make_model):
     assert Engine(make_model()).max_model_len == 256
     longer = Engine(make_model(), max_model_len=1000)
     assert len(longer.generate([1] * 900, max_tokens=2).token_ids) == 2
-    with pytest.raises(ValueError, match="max_model_len=1000 is not allowed: the model's position embeddings"):
+    with pytest.raises(
+        ValueError, match="max_model_len=1000 is not allowed: the model's position embeddings"
+    ):
         Engine(make_model("gpt2"), max_model_len=1000)
     for wrong in (0, 1, -5, 2.5, True, "many"):
         with pytest.raises(ValueError, match="max_model_len="):

@@ -88,7 +88,7 @@ def test_tokens_are_what_a_reader_sees(engine):
 def test_an_edit_moves_nothing_before_it_and_everything_it_should(make_model, family):
     model = make_model(family)
     record = Engine(model).attend(PROMPT, edit=(9, 200))
-    edited = PROMPT[:9] + [200] + PROMPT[10:]
+    edited = [*PROMPT[:9], 200, *PROMPT[10:]]
     with torch.inference_mode():
         logits = model(torch.tensor([PROMPT, edited])).logits
     expected = (logits[0] - logits[1]).abs().amax(-1).numpy()

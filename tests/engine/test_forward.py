@@ -113,7 +113,7 @@ def test_engines_over_one_model_share_its_lock(make_model):
 def test_masks_beyond_the_window_are_kept_out_of_the_cache_too(make_model):
     """A window shorter than the text: far tokens change nothing, near ones do."""
     engine = Engine(make_model("mistral_window", num_hidden_layers=1))
-    far, near = [9] + PROMPT[1:], PROMPT[:-2] + [9, PROMPT[-1]]
+    far, near = [9, *PROMPT[1:]], [*PROMPT[:-2], 9, PROMPT[-1]]
     last = [in_chunks(engine, ids, [13, 8], [0, 1])[-1] for ids in (PROMPT, far, near)]
     assert torch.equal(last[0], last[1])
     assert (last[0] - last[2]).abs().max() > 1e-3

@@ -62,7 +62,7 @@ def test_folders_that_hold_no_model_are_refused(folder):
     with pytest.raises(ValueError, match="has no weights"):
         load(folder)
     (folder / "config.json").unlink()
-    with pytest.raises(ValueError, match="has no config.json"):
+    with pytest.raises(ValueError, match="has no config"):
         load(folder)
 
 
@@ -77,7 +77,7 @@ def test_code_of_a_model_is_never_run(folder):
     (folder / "evil.py").write_text("raise SystemExit('ran')")
     auto = '"auto_map": {"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.M"}, '
     (folder / "config.json").write_text(config.replace("{", "{" + auto, 1).replace('"llama"', '"evil"'))
-    with pytest.raises(ValueError, match="evil|custom code"):
+    with pytest.raises(ValueError, match=r"evil|custom code"):
         load(folder)
 
 
@@ -96,8 +96,11 @@ def test_wrong_arguments_are_refused(folder, arguments, message):
 
 
 def test_models_needs_no_torch():
-    code = "import llmwidgets.engine as e, sys; e.models(); assert not {'torch', 'transformers'} & {*sys.modules}"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    code = "import sys, llmwidgets.engine as e; e.models(); print({'torch', 'transformers'} & {*sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True
+    )
+    assert done.stdout == "set()\n"
 
 
 @pair

@@ -33,7 +33,7 @@ def test_a_layer_that_attends_both_ways_is_refused(make_model):
 def test_logits_that_differ_are_refused(make_model, monkeypatch):
     attend_one = probe_module.PackedForward.run
     monkeypatch.setattr(probe_module.PackedForward, "run", lambda self, batch: attend_one(self, batch) + 0.01)
-    with pytest.raises(ValueError, match="logits differ from a plain forward's by 0.01"):
+    with pytest.raises(ValueError, match=r"logits differ from a plain forward's by 0\.01"):
         Engine(make_model())
 
 

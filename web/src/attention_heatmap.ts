@@ -62,9 +62,14 @@ function render({ model, el, signal: given }: RenderProps): () => void {
   listen("_thumbnails", () => scene.readThumbnails());
   listen("scale overlay", () => scene.restyle());
   listen("selected_token pinned_tokens", () => paint());
-  watchTheme(() => scene.setTheme(readTheme(around.root)), signal);
-  watchWidth(around.figure, (width) => scene.setWidth(width), signal);
-  scene.setTheme(readTheme(around.root));
+  const settle = (): void => scene.setTheme(readTheme(around.root));
+  watchTheme(settle, signal);
+  const resize = (width: number): void => {
+    settle(); // outside the page, where JupyterLab renders first, no colour is known yet
+    scene.setWidth(width);
+  };
+  watchWidth(around.figure, resize, signal);
+  settle();
   scene.readFacts();
   scene.readMap();
   scene.readThumbnails();

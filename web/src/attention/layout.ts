@@ -24,7 +24,7 @@ export interface Layout {
 
 const LEFT = 86; // room for row labels
 const TOP = 74; // room for slanted column labels
-const LARGEST = 540; // the map in CSS pixels
+const LARGEST = 440; // the map in CSS pixels
 
 export function layout(width: number, rows: number, columns: number, layers: number, heads: number): Layout {
   const beside = width >= 700 && layers * heads > 1;

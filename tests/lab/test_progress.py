@@ -10,8 +10,7 @@ from llmwidgets.lab.progress import Progress
 
 @pytest.fixture
 def progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Progress:
-    monkeypatch.delenv("PYTEST_CURRENT_TEST", raising=False)
-    monkeypatch.delenv("LLMWIDGETS_NO_PROGRESS", raising=False)
+    monkeypatch.setattr(Progress, "ignored", False)
     monkeypatch.chdir(tmp_path)
     return Progress()
 
@@ -41,9 +40,15 @@ def test_a_folder_that_cannot_be_written_stops_nobody(progress: Progress) -> Non
     assert progress.get("02.e1") == {}
 
 
+@pytest.mark.parametrize("name", ["PYTEST_CURRENT_TEST", "LLMWIDGETS_NO_PROGRESS"])
 def test_nothing_is_kept_where_progress_is_ignored(
-    progress: Progress, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LLMWIDGETS_NO_PROGRESS", "1")
+    for other in ("PYTEST_CURRENT_TEST", "LLMWIDGETS_NO_PROGRESS"):
+        monkeypatch.delenv(other, raising=False)
+    progress = Progress(tmp_path)
+    assert not progress.ignored
+    monkeypatch.setenv(name, "1")
     progress.update("02.e1", hints=1)
+    assert progress.ignored
     assert not progress.path.exists()

@@ -1,0 +1,7 @@
+"""Blocks, scheduler and simulation in pure Python: driven by the engine, by recordings and by planners."""
+
+from llmwidgets.scheduling.block_pool import Block, BlockPool
+from llmwidgets.scheduling.scheduler import Scheduler, SchedulerOutput
+from llmwidgets.scheduling.sequence import Sequence
+
+__all__ = ["Block", "BlockPool", "Scheduler", "SchedulerOutput", "Sequence"]

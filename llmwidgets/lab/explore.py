@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -38,8 +39,7 @@ class Explorer(ipywidgets.VBox):
         self._error: Exception | None = None
         self._runner = Runner(self._run)
         self._views = [view] if isinstance(view, type) else list(view or [])
-        # A view that is not named is known only from the first record, so the routes may wait for it.
-        self._arguments = route(fn, self.knobs, self._views).arguments if self._views else ()
+        self._fed: dict[str, RecordFigure] = {}
         super().__init__()
         self._start()
 
@@ -94,20 +94,17 @@ class Explorer(ipywidgets.VBox):
             if not isinstance(self.knobs[name], ipywidgets.fixed):
                 self.knobs[name].observe(self._submit, "value")
         shown = [knob for knob in self.knobs.values() if not isinstance(knob, ipywidgets.fixed)]
+        self._feed_back()
         box = ipywidgets.Box(shown, layout={"flex_flow": "row wrap", "grid_gap": "2px 18px"})
         self.children = [box, self.status, *self.widgets]
 
     def _first_record(self) -> Any:
         """Call the function for the settings as given; the first refusal is the caller's to see."""
-        parameters = route(self._fn, self.knobs, self._views).arguments if self._views else self._named()
-        self._last = {name: self.knobs[name].value for name in parameters}
+        parameters = inspect.signature(self._fn).parameters
+        named = route(self._fn, self.knobs, self._views).arguments if self._views else parameters
+        self._last = {name: self.knobs[name].value for name in named if name in self.knobs}
         self.record = self._fn(**self._last)
         return self.record
-
-    def _named(self) -> tuple[str, ...]:
-        import inspect
-
-        return tuple(name for name in self.knobs if name in inspect.signature(self._fn).parameters)
 
     @staticmethod
     def _default_view(record: Any) -> View:
@@ -148,8 +145,19 @@ class Explorer(ipywidgets.VBox):
         knob.observe(to_view, "value")
         widget.observe(to_knob, name)
 
+    def _feed_back(self) -> None:
+        """Hand what the user picks in a view to the function, where it has an argument of that name."""
+        for widget in self.widgets:
+            for name in widget.trait_names(feeds=True):
+                if name in inspect.signature(self._fn).parameters and name not in self.knobs:
+                    self._fed[name] = widget
+                    self._last = {**(self._last or {}), name: getattr(widget, name)}
+                    widget.observe(self._submit, name)
+
     def _submit(self, _change: object) -> None:
-        self._runner.submit({name: self.knobs[name].value for name in self._arguments})
+        knobs = {name: self.knobs[name].value for name in self._arguments}
+        fed = {name: getattr(widget, name) for name, widget in self._fed.items()}
+        self._runner.submit(knobs | fed)
 
     def _run(self, arguments: Arguments) -> None:
         """Call the function on the worker thread; the only place where a new record reaches the widgets."""

@@ -184,3 +184,21 @@ def test_no_thread_is_left_behind(calls):
 def test_the_text_twin_names_settings_and_picture(calls):
     text = explore(calls, AttentionHeatmap, tokens=(3, 9)).to_text()
     assert text.startswith("explore(tokens=6)\nAttention weights of layer 0, head 0")
+
+
+def test_what_is_picked_in_the_view_goes_to_the_function():
+    from llmwidgets.widgets.next_token import NextToken
+    from llmwidgets.widgets.next_token_source import DrawnSteps, given_steps
+
+    seen = []
+
+    def generate(word: str = "a", output_prefix: tuple[int, ...] = ()) -> DrawnSteps:
+        seen.append((word, list(output_prefix)))
+        return given_steps(np.random.default_rng(len(seen)).random((3, 5)), list("abcde"), None, ())
+
+    x = explore(generate, NextToken, word="a")
+    x.widget.output_prefix = [4, 2]
+    assert x._runner.wait(10)
+    assert seen == [("a", []), ("a", [4, 2])]
+    x.update(word="b")
+    assert seen[-1] == ("b", [4, 2])

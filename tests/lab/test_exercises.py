@@ -19,12 +19,12 @@ def progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Progress:
     return Progress()
 
 
-@pytest.mark.parametrize("id", MODULES)
-def test_a_task_shows_as_text_and_as_markdown(id: str) -> None:
-    shown = exercise(id)._repr_mimebundle_()
+@pytest.mark.parametrize("which", MODULES)
+def test_a_task_shows_as_text_and_as_markdown(which: str) -> None:
+    shown = exercise(which)._repr_mimebundle_()
     assert set(shown) == {"text/plain", "text/markdown"}
-    assert id in shown["text/plain"]
-    assert repr(exercise(id)) == shown["text/plain"]
+    assert which in shown["text/plain"]
+    assert repr(exercise(which)) == shown["text/plain"]
 
 
 @pytest.mark.parametrize("call", [exercise, check, hint, solution])

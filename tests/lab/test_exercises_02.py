@@ -58,8 +58,10 @@ WRONG_ATTENTION = {
     "raised SystemExit": lambda q, k, v: exit(1),
 }
 WRONG_MASK = {
-    "moves 1 earlier output": lambda n, m: np.tril(np.ones((n, m), bool), m - n + (n > 1)),
-    "moves 4 earlier outputs": lambda n, m: np.ones((n, m), bool),
+    "changing token 1 moves 1 earlier output,": lambda n, m: np.tril(np.ones((n, m), bool), m - n + 2),
+    "changing token 4 moves 4 earlier outputs,": lambda n, m: (
+        np.tril(np.ones((n, m), bool), m - n) | ((m == 5) & (np.arange(m) == 4))
+    ),
     "does not see itself": lambda n, m: np.tril(np.ones((n, m), bool), m - n - 1),
     "does not see token 1, which comes before": lambda n, m: np.tril(np.ones((n, m), bool)),
     "has the shape (2, 1)": lambda n, m: np.ones((n + 1, m), bool),
@@ -125,22 +127,22 @@ WRONG_SOFTMAX = {
 WRONG = {"02.e1": WRONG_ATTENTION, "02.e2": WRONG_MASK, "02.e3": WRONG_SOFTMAX}
 
 
-@pytest.mark.parametrize("id", MODULES)
-def test_the_reference_passes(id: str) -> None:
-    assert check(id, find(id).reference).ok
+@pytest.mark.parametrize("which", MODULES)
+def test_the_reference_passes(which: str) -> None:
+    assert check(which, find(which).reference).ok
 
 
-@pytest.mark.parametrize("id", MODULES)
-def test_the_solution_that_is_shown_passes(id: str) -> None:
+@pytest.mark.parametrize("which", MODULES)
+def test_the_solution_that_is_shown_passes(which: str) -> None:
     names: dict[str, Any] = {"np": np}
-    exec(find(id).solution, names)
-    verdict = check(id, names[find(id).reference.__name__])
+    exec(find(which).solution, names)
+    verdict = check(which, names[find(which).reference.__name__])
     assert verdict.ok, verdict
 
 
-@pytest.mark.parametrize(("id", "reason"), [(id, reason) for id in WRONG for reason in WRONG[id]])
-def test_a_wrong_answer_is_turned_down_for_its_own_reason(id: str, reason: str) -> None:
-    verdict = check(id, WRONG[id][reason])
+@pytest.mark.parametrize(("which", "reason"), [(which, reason) for which in WRONG for reason in WRONG[which]])
+def test_a_wrong_answer_is_turned_down_for_its_own_reason(which: str, reason: str) -> None:
+    verdict = check(which, WRONG[which][reason])
     assert not verdict.ok
     assert verdict.attempted
     assert reason in verdict.message + verdict.next_step
@@ -151,10 +153,10 @@ def unfinished(*arguments: Any) -> Any:
     raise NotImplementedError
 
 
-@pytest.mark.parametrize("id", MODULES)
+@pytest.mark.parametrize("which", MODULES)
 @pytest.mark.parametrize("blank", [None, ..., lambda *arguments: None, lambda *arguments: ..., unfinished])
-def test_a_blank_is_not_attempted_yet(id: str, blank: Any) -> None:
-    assert repr(check(id, blank)) == "○ not attempted yet"
+def test_a_blank_is_not_attempted_yet(which: str, blank: Any) -> None:
+    assert repr(check(which, blank)) == "○ not attempted yet"
 
 
 def test_the_mask_as_given_is_not_attempted_yet() -> None:

@@ -28,8 +28,8 @@ The check compares yours with PyTorch's `scaled_dot_product_attention` on 20 sha
 HINTS = (
     "Three steps: scores, mask, softmax; then one product with `v`. `k.swapaxes(-1, -2)` turns the last two "
     "axes, whatever stands in front of them.",
-    "Set the scores of later tokens to `-np.inf` *before* the softmax: `exp(-inf)` is 0, so they take no part "
-    "in the sum either. `np.tril(np.ones((T, T), dtype=bool))` is True where row `i` may look at column `j`.",
+    "Set the scores of later tokens to `-np.inf` *before* the softmax: `exp(-inf)` is 0, so they take no "
+    "part in the sum either. `np.tril(np.ones((T, T), dtype=bool))` is True where row `i` may look at column `j`.",
     "Subtract each row's largest score before `exp`, else large scores overflow: "
     "`weights = np.exp(scores - scores.max(axis=-1, keepdims=True))`, then divide by "
     "`weights.sum(axis=-1, keepdims=True)`.",
@@ -100,9 +100,9 @@ def _torch(q: Array, k: Array, v: Array) -> NDArray[Any]:
     import torch  # slow to load, and needed only once an answer is checked
     from torch.nn.functional import scaled_dot_product_attention
 
-    tensors = (torch.from_numpy(array)[None] for array in (q, k, v))
+    queries, keys, values = (torch.from_numpy(array)[None] for array in (q, k, v))
     with torch.inference_mode():
-        return np.asarray(scaled_dot_product_attention(*tensors, is_causal=True)[0].numpy())
+        return np.asarray(scaled_dot_product_attention(queries, keys, values, is_causal=True)[0].numpy())
 
 
 def _softmax(scores: NDArray[Any], axis: int = -1) -> NDArray[Any]:

@@ -19,21 +19,21 @@ RISING = 2
 
 TASK = """Write `attend_row(read_block, num_blocks)`: one row of attention over keys that come in blocks.
 
-- `read_block(b)` returns `(scores, values)` of block `b`, two arrays of the same length. (A value is one number
-  here; a vector works the same way.)
+- `read_block(b)` returns `(scores, values)` of block `b`, two arrays of the same length. (A value is one
+  number here; a vector works the same way.)
 - Return the sum of `softmax(all scores) * (all values)`: one number.
 - Read each block **once**, in any order, and never hold an array longer than a block. So you do not know the
   largest score, nor the sum, until the last block; what you have so far must be put right as you go.
 
-The check compares with the full softmax, and counts: reads, the longest array you made, and blocks you kept."""
+The check compares with the full softmax. It counts reads, the longest array made, and blocks kept."""
 
 HINTS = (
-    "Keep three numbers as you go: the largest score so far `m`, the sum of `exp(score - m)` so far, and the sum "
-    "of `exp(score - m) * value` so far.",
+    "Keep three numbers as you go: the largest score so far `m`, the sum of `exp(score - m)` so far, and the "
+    "sum of `exp(score - m) * value` so far.",
     "When a block brings a larger maximum `new_m`, the two sums are still measured from the old `m`. "
     "`exp(score - new_m)` is `exp(score - m) * exp(m - new_m)`.",
-    "For each block: `new_m = max(m, scores.max())`; `shrink = np.exp(m - new_m)`; `p = np.exp(scores - new_m)`; "
-    "`total = total * shrink + p.sum()`; the weighted sum in the same way. Start with `m = -np.inf`.",
+    "For each block: `new_m = max(m, scores.max())`; `shrink = np.exp(m - new_m)`; "
+    "`p = np.exp(scores - new_m)`; `total = total * shrink + p.sum()`; the weighted sum in the same way. Start with `m = -np.inf`.",
 )
 
 
@@ -62,13 +62,13 @@ class Meter:
         """Most numbers in one array that was made from a block."""
         self.most_kept = 0
         """Most blocks of scores that were alive just before another was read."""
-        self._alive: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._handed_out: list[weakref.ref[Any]] = []
         meter = self
 
         class Counted(np.ndarray[Any, Any]):
             """An array that reports each array made from it."""
 
-            __hash__ = object.__hash__
+            __array_priority__ = 1.0  # so that joined blocks are Counted too
 
             def __array_finalize__(self, _made_from: Any) -> None:
                 meter.longest = max(meter.longest, self.size)
@@ -77,10 +77,10 @@ class Meter:
 
     def read_block(self, index: int) -> tuple[Array, Array]:
         """Return scores and values of one block."""
-        self.most_kept = max(self.most_kept, len(self._alive))
+        self.most_kept = max(self.most_kept, sum(block() is not None for block in self._handed_out))
         self.reads[index] += 1
         scores = self.scores[index].copy().view(self._array)
-        self._alive.add(scores)
+        self._handed_out.append(weakref.ref(scores))
         return scores, self.values[index].copy().view(self._array)
 
 

@@ -32,7 +32,9 @@ class Prediction(Figure):
     unit = traitlets.Unicode("").tag(sync=True)
     """What a number counts, such as `tokens`."""
 
-    answer = traitlets.Union([traitlets.Float(), traitlets.Unicode()], None, allow_none=True).tag(sync=True)
+    answer = traitlets.Union(
+        [traitlets.Float(), traitlets.Unicode()], default_value=None, allow_none=True
+    ).tag(sync=True)
     """The prediction: a number, or one of `choices`; None for "I don't know" or no answer yet."""
 
     reason = traitlets.Unicode("").tag(sync=True)
@@ -41,7 +43,9 @@ class Prediction(Figure):
     locked = traitlets.Bool(False).tag(sync=True)
     """Whether the answer is final; it cannot be opened again."""
 
-    measured = traitlets.Union([traitlets.Float(), traitlets.Unicode()], None, allow_none=True).tag(sync=True)
+    measured = traitlets.Union(
+        [traitlets.Float(), traitlets.Unicode()], default_value=None, allow_none=True
+    ).tag(sync=True)
     """The right answer, of the same kind, or None as long as nothing is revealed."""
 
     explanation = traitlets.Unicode("").tag(sync=True)

@@ -29,7 +29,8 @@ HINTS = (
     "Three steps: scores, mask, softmax; then one product with `v`. `k.swapaxes(-1, -2)` turns the last two "
     "axes, whatever stands in front of them.",
     "Set the scores of later tokens to `-np.inf` *before* the softmax: `exp(-inf)` is 0, so they take no "
-    "part in the sum either. `np.tril(np.ones((T, T), dtype=bool))` is True where row `i` may look at column `j`.",
+    "part in the sum either. "
+    "`np.tril(np.ones((T, T), dtype=bool))` is True where row `i` may look at column `j`.",
     "Subtract each row's largest score before `exp`, else large scores overflow: "
     "`weights = np.exp(scores - scores.max(axis=-1, keepdims=True))`, then divide by "
     "`weights.sum(axis=-1, keepdims=True)`.",

@@ -33,7 +33,8 @@ HINTS = (
     "When a block brings a larger maximum `new_m`, the two sums are still measured from the old `m`. "
     "`exp(score - new_m)` is `exp(score - m) * exp(m - new_m)`.",
     "For each block: `new_m = max(m, scores.max())`; `shrink = np.exp(m - new_m)`; "
-    "`p = np.exp(scores - new_m)`; `total = total * shrink + p.sum()`; the weighted sum in the same way. Start with `m = -np.inf`.",
+    "`p = np.exp(scores - new_m)`; `total = total * shrink + p.sum()`; the weighted sum in the same way. "
+    "Start with `m = -np.inf`.",
 )
 
 

@@ -1,0 +1,1 @@
+"""Speed and memory as a user meets them; results in README.md."""

@@ -13,12 +13,18 @@ __version__ = version("llmwidgets")
 _HOMES = {
     "Attention": "llmwidgets.records.attention",
     "AttentionHeatmap": "llmwidgets.widgets.attention_heatmap",
+    "Distribution": "llmwidgets.records.distribution",
     "Engine": "llmwidgets.engine",
     "Generation": "llmwidgets.records.generation",
+    "Request": "llmwidgets.records.request",
+    "Serving": "llmwidgets.records.serving",
+    "NextToken": "llmwidgets.widgets.next_token",
     "explore": "llmwidgets.lab.explore",
     "load": "llmwidgets.lab.load",
     "load_record": "llmwidgets.records.record",
     "models": "llmwidgets.engine",
+    "simulate": "llmwidgets.scheduling.simulate",
+    "workload": "llmwidgets.records.workload",
 }
 
 __all__ = ["__version__", *_HOMES]

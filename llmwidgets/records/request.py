@@ -47,7 +47,7 @@ class Request(Record):
         """Take any sequence of ids, and refuse what a field does not allow."""
         if not isinstance(self.prompt, str):
             object.__setattr__(self, "prompt", _token_ids("prompt", self.prompt))
-        if isinstance(self.stop, list):
+        if self.stop is not None and not isinstance(self.stop, str):
             object.__setattr__(self, "stop", tuple(self.stop))
         if len(self.prompt) == 0:
             raise ValueError(f"prompt={self.prompt!r} is not allowed; allowed is at least one token")
@@ -113,7 +113,8 @@ class ServingConfig(Record):
                 raise ValueError(f"{name}={getattr(self, name)!r} is not allowed; allowed is True or False")
         if self.scheduling_policy not in ("fcfs", "priority"):
             raise ValueError(
-                f"scheduling_policy={self.scheduling_policy!r} is not allowed; allowed is 'fcfs' or 'priority'"
+                f"scheduling_policy={self.scheduling_policy!r} is not allowed; "
+                "allowed is 'fcfs' or 'priority'"
             )
 
     @classmethod
@@ -143,14 +144,17 @@ class ServingConfig(Record):
         if isinstance(request.prompt, str) or request.max_tokens is None:
             raise ValueError(f"request {request.request_id!r} needs token ids and max_tokens here")
         total = len(request.prompt) + request.max_tokens
-        limits = {"max_model_len": self.max_model_len, "the pool's (num_gpu_blocks - 1) * block_size": self.pool_tokens}
+        limits = {
+            "max_model_len": self.max_model_len,
+            "the pool's (num_gpu_blocks - 1) * block_size": self.pool_tokens,
+        }
         if not self.enable_chunked_prefill:
             limits["max_num_batched_tokens without chunked prefill"] = self.max_num_batched_tokens
         for name, limit in limits.items():
             if limit is not None and total > limit:
                 raise ValueError(
-                    f"prompt + max_tokens = {len(request.prompt)} + {request.max_tokens} = {total} of request "
-                    f"{request.request_id!r} is not allowed; allowed is at most {limit}, {name}"
+                    f"prompt + max_tokens = {len(request.prompt)} + {request.max_tokens} = {total} "
+                    f"of request {request.request_id!r} is not allowed; allowed is at most {limit}, {name}"
                 )
 
 

@@ -61,8 +61,10 @@ class BlockPool:
         """Return the blocks that hold the longest run of `prefixes` from the first on; nothing changes."""
         found: list[Block] = []
         for prefix in prefixes:
-            candidates = self.by_hash.get(prefix.block_hash, {}).values()
-            block = next((b for b in candidates if b.prefix is not None and b.prefix.matches(prefix)), None)
+            same_hash = self.by_hash.get(prefix.block_hash, OrderedDict())
+            block = next(
+                (b for b in same_hash.values() if b.prefix is not None and b.prefix.matches(prefix)), None
+            )
             if block is None:
                 break
             found.append(block)
@@ -173,9 +175,13 @@ class BlockPool:
         for block in self.blocks:
             free = block.block_id in self.free_queue
             _require(block.ref_count >= 0, f"{block} has fewer than 0 references")
-            _require(free == (block.ref_count == 0 and block.block_id > 0), f"{block}: in the queue is {free}")
+            _require(
+                free == (block.ref_count == 0 and block.block_id > 0), f"{block}: in the queue is {free}"
+            )
         findable = {b.block_id for same_hash in self.by_hash.values() for b in same_hash.values()}
-        _require(findable == {b.block_id for b in self.blocks if b.prefix}, "the look-up and the blocks differ")
+        _require(
+            findable == {b.block_id for b in self.blocks if b.prefix}, "the look-up and the blocks differ"
+        )
         for block_hash, same_hash in self.by_hash.items():
             for block in same_hash.values():
                 right = block.prefix is not None and block.prefix.block_hash == block_hash

@@ -16,7 +16,7 @@ class Prefix:
     def __init__(self, parent: Prefix | None, token_ids: tuple[int, ...]) -> None:
         self.parent = parent
         self.token_ids = token_ids
-        self.block_hash = chain_hash(None if parent is None else parent.block_hash, token_ids)
+        self.block_hash: int = chain_hash(None if parent is None else parent.block_hash, token_ids)
 
     @property
     def parent_hash(self) -> int | None:

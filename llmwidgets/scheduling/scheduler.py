@@ -241,6 +241,7 @@ class Scheduler:
     def _drop(self, sequence: Sequence) -> None:
         (self.running if sequence in self.running else self.waiting).remove(sequence)
         self._release(sequence)
+        sequence.prefixes.clear()
         del self.sequences[sequence.request_id]
 
     def _emit(self, event: Event) -> None:

@@ -24,7 +24,12 @@ class Sequence:
     )
 
     def __init__(
-        self, request_id: str, prompt_token_ids: tuple[int, ...], max_tokens: int, priority: int = 0, order: int = 0
+        self,
+        request_id: str,
+        prompt_token_ids: tuple[int, ...],
+        max_tokens: int,
+        priority: int = 0,
+        order: int = 0,
     ) -> None:
         self.request_id = request_id
         self.token_ids = list(prompt_token_ids)

@@ -1,5 +1,7 @@
 """The packed path against Transformers' own attention: same tokens, same logits, model left as it was."""
 
+import threading
+
 import pytest
 import torch
 
@@ -123,3 +125,31 @@ def test_bfloat16_runs(make_model):
     engine = Engine(make_model().to(torch.bfloat16))
     assert len(engine.generate(PROMPT, max_tokens=5).token_ids) == 5
     assert engine.attend(PROMPT).weights(0, 0).dtype == "float32"
+
+
+def test_slots_follow_the_block_table():
+    device = torch.device("cpu")
+    scattered = BlockTable(4, [5, 1, 7])
+    assert scattered.slots(10, device).tolist() == [20, 21, 22, 23, 4, 5, 6, 7, 28, 29]
+    assert BlockTable(4, [2, 3]).slots(6, device) == slice(8, 14)  # in a row: read without a copy
+
+
+def test_a_pass_holds_the_lock(engine):
+    """Two threads in one model would switch its attention under each other's feet."""
+    free = []
+
+    def look(*args):
+        def try_to_enter():
+            free.append(engine.forward.lock.acquire(blocking=False))
+
+        thread = threading.Thread(target=try_to_enter)
+        thread.start()
+        thread.join()
+
+    hook = engine.model.register_forward_pre_hook(look)
+    try:
+        engine.generate(PROMPT, max_tokens=2)
+        engine.forward.plain(PROMPT)
+    finally:
+        hook.remove()
+    assert free == [False] * 3

@@ -11,7 +11,7 @@ from llmwidgets.engine import Engine
 from llmwidgets.engine.generate import Run, finish
 from llmwidgets.engine.kv_cache import KVCache
 from llmwidgets.engine.prompt import encode
-from llmwidgets.engine.sampling import Choice, Sampler
+from llmwidgets.engine.sampling import Choice, Sampler, StageLogits
 
 PROMPT = "It was a dark"
 
@@ -23,8 +23,8 @@ def scripted(engine, monkeypatch):
     def script(text, then=65):
         tokens = itertools.chain(text.encode(), itertools.repeat(then))
 
-        def choose(self, logits, prompt, output):
-            return Choice(next(tokens), -1.0, None)
+        def choose(self, logits, prompt, output, forced):
+            return Choice(next(tokens), -1.0, None, (StageLogits("model", logits.double()),))
 
         monkeypatch.setattr(Sampler, "__call__", choose)
         return engine
@@ -105,6 +105,13 @@ def test_what_begins_like_a_stop_string_is_held_back_and_then_shown(scripted):
 
 def test_held_back_text_comes_at_the_end(scripted):
     assert scripted("so EN").generate(PROMPT, stop="END", max_tokens=5).text == "so EN"
+
+
+def test_bytes_that_never_become_a_character_come_at_the_end(engine, monkeypatch):
+    tokens = iter(b"ab\xe2")
+    monkeypatch.setattr(Sampler, "__call__", lambda *args: Choice(next(tokens), -1.0, None))
+    texts = [delta.text for delta in engine.stream(PROMPT, max_tokens=3)]
+    assert texts == ["a", "b", "\ufffd"]
 
 
 def test_the_first_of_several_stop_strings_cuts(scripted):

@@ -5,7 +5,7 @@ import torch
 
 from llmwidgets.engine import Engine
 from llmwidgets.engine import probe as probe_module
-from llmwidgets.engine.batch import WantedMask
+from llmwidgets.engine.batch import Chunk, WantedMask
 
 
 @pytest.mark.parametrize("family", ["gptj", "bloom"])
@@ -87,3 +87,12 @@ def test_max_model_len(make_model):
     for wrong in (0, 1, -5, 2.5, True, "many"):
         with pytest.raises(ValueError, match="max_model_len="):
             Engine(make_model(), max_model_len=wrong)
+
+
+def test_a_mask_that_is_neither_causal_nor_a_window_is_refused(engine):
+    batch = engine.forward.prepare([Chunk([1, 2])])
+    engine.forward.run(batch)
+    probe_module._check_masks("llama", batch)
+    batch.masks.append(WantedMask(lambda b, h, q, kv: torch.tensor(True), None))
+    with pytest.raises(ValueError, match=r"family 'llama'.*mask is neither causal nor a sliding window"):
+        probe_module._check_masks("llama", batch)

@@ -38,6 +38,15 @@ def test_long_texts_go_through_a_window(tokenizer):
     assert "".join(pieces(tokenizer, list(text.encode()))) == text
 
 
+def test_text_that_changes_while_it_grows_is_waited_for():
+    class Fickle:
+        def decode(self, token_ids, **arguments):
+            n = len(token_ids)
+            return ("b" if 20 <= n < 40 else "a") * n
+
+    assert "".join(pieces(Fickle(), range(50))) == "a" * 50
+
+
 def test_special_tokens_are_left_out(tokenizer):
     assert "".join(pieces(tokenizer, [256, 97, 257, 98])) == "ab"
 
@@ -49,6 +58,8 @@ def test_sentencepiece_with_byte_fallback():
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
+    long = "€" * 40  # one run of bytes, longer than the window
+    assert "".join(pieces(tokenizer, [3 + byte for byte in long.encode()])) == long
     ids = [1, *(3 + byte for byte in "€😀".encode()), 2]
     assert pieces(tokenizer, ids) == ["Hi", "", "", "€", "", "", "", "😀", " you", ""]
     assert display_texts(tokenizer, [1, 2, 3 + 0xE2]) == (" Hi", " you", "<0xE2>")

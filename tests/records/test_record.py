@@ -188,12 +188,16 @@ def test_unknown_classes_are_not_looked_up(tmp_path):
     changed(tmp_path, "unknown record class 'Popen'", lambda h: h | {"root": {"Popen": ["id"]}})
     changed(tmp_path, "unknown record class 'Record'", lambda h: h | {"root": {"Record": []}})
 
+
+def test_only_records_of_the_package_are_known(tmp_path, monkeypatch):
     @dataclass(frozen=True)
     class Foreign(Record):
         a: int
 
+    monkeypatch.setattr(archive, "classes", archive.classes.__wrapped__)  # found anew, not remembered
     with pytest.raises(ValueError, match="cannot hold a Foreign"):
         Foreign(1).save(tmp_path / "r")
+    changed(tmp_path, "unknown record class 'Foreign'", lambda h: h | {"root": {"Foreign": [1]}})
 
 
 def test_fields_must_be_there_and_of_their_type(tmp_path):

@@ -70,6 +70,7 @@ class Engine:
         ignore_eos: bool = False,
         sampler_order: Literal["vllm", "transformers"] = "vllm",
         use_cache: bool = True,
+        output_prefix: Sequence[int] = (),
     ) -> Generation:
         """Continue a prompt; the same arguments give the same tokens.
 
@@ -88,6 +89,8 @@ class Engine:
             ignore_eos: go on past the model's end token.
             sampler_order: `"vllm"`, or `"transformers"`, which applies min-p last.
             use_cache: False computes the whole sequence again for each token, to compare.
+            output_prefix: token ids that the output begins with, whatever the model would have chosen; they
+                count among `max_tokens`.
 
         Raises:
             ValueError: for a value that is not allowed, before any work.
@@ -96,7 +99,8 @@ class Engine:
             max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,
             frequency_penalty, seed, stop_strings(stop), ignore_eos, sampler_order,
         )  # fmt: skip
-        return finish(Run(self, encode(self, prompt, max_tokens), params, use_cache))
+        run = Run(self, encode(self, prompt, max_tokens), params, use_cache, output_prefix=output_prefix)
+        return finish(run)
 
     def stream(
         self,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from llmwidgets.engine.batch import Chunk
 from llmwidgets.engine.capture import Capture
+from llmwidgets.engine.distribution import distribution
 from llmwidgets.engine.kv_cache import BlockTable, KVCache, Slots, num_blocks_for
 from llmwidgets.engine.sampling import Sampler
 from llmwidgets.engine.text import Detokenizer, StopStrings, display_texts
@@ -30,6 +31,7 @@ class Run:
         params: SamplingParams,
         use_cache: bool = True,
         capture: Capture | None = None,
+        output_prefix: Sequence[int] = (),
     ) -> None:
         """Make room for the longest sequence that may come; nothing is computed yet."""
         self.engine = engine
@@ -41,6 +43,7 @@ class Run:
         longest = len(prompt_token_ids) + params.max_tokens - 1  # the last token is never computed
         self.cache = KVCache(num_blocks_for(longest, BLOCK_SIZE), BLOCK_SIZE) if use_cache else None
         self.capture = capture
+        self.output_prefix = _checked_prefix(output_prefix, params.max_tokens, engine.vocab_size)
         self._table = BlockTable(BLOCK_SIZE, [])
         self._num_computed = 0
         self._sampler = Sampler(params)
@@ -56,7 +59,9 @@ class Run:
         logits = forward.run(forward.prepare([chunk], self.cache, self.capture))[-1]
         if self.cache is not None:
             self._num_computed = len(sequence)
-        choice = self._sampler(logits, self.prompt_token_ids, self.token_ids)
+        done = len(self.token_ids)
+        forced = self.output_prefix[done] if done < len(self.output_prefix) else None
+        choice = self._sampler(logits, self.prompt_token_ids, self.token_ids, forced)
         self.token_ids.append(choice.token_id)
         text = self._text(choice.token_id)
         step = GenerationStep(
@@ -70,6 +75,7 @@ class Run:
             kv_bytes=self._num_computed * (self.cache.bytes_per_token if self.cache is not None else 0),
             cpu_seconds=time.process_time() - cpu,
             wall_seconds=time.perf_counter() - wall,
+            distribution=distribution(choice, self.engine.tokenizer),
         )
         self.steps.append(step)
         return step
@@ -93,6 +99,8 @@ class Run:
             sampling_params=self.params,
             use_cache=self.cache is not None,
             model=self.engine.name,
+            prompt_tokens=display_texts(self.engine.tokenizer, self.prompt_token_ids),
+            num_forced=min(len(self.output_prefix), len(self.token_ids)),
         )
 
     def _slots(self, num_tokens: int) -> Slots | None:
@@ -117,6 +125,20 @@ class Run:
             text += self._stop.push(self._detokenizer.flush())  # held-back bytes may complete a stop string
             text += self._stop.flush()
         return text
+
+
+def _checked_prefix(output_prefix: Sequence[int], max_tokens: int, vocab_size: int) -> list[int]:
+    prefix = list(output_prefix)
+    if len(prefix) > max_tokens:
+        raise ValueError(
+            f"output_prefix has {len(prefix)} tokens; allowed are at most max_tokens={max_tokens}"
+        )
+    for token_id in prefix:
+        if isinstance(token_id, bool) or not isinstance(token_id, int) or not 0 <= token_id < vocab_size:
+            raise ValueError(
+                f"output_prefix holds {token_id!r}; allowed are token ids from 0 to {vocab_size - 1}"
+            )
+    return prefix
 
 
 def finish(run: Run) -> Generation:

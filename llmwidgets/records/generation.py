@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from llmwidgets.records.distribution import Distribution
 from llmwidgets.records.record import Record
 from llmwidgets.records.sampling_params import SamplingParams
 
@@ -22,7 +23,7 @@ class GenerationStep(Record):
     logprob: float
     """Natural logarithm of the model's own probability of the token, before any sampling argument."""
     uniform: float | None
-    """The number from [0, 1) that drew the token; None when greedy."""
+    """The number from [0, 1) that drew the token; None when greedy or forced."""
     num_scheduled_tokens: int
     """Tokens that went through the model in this step."""
     kv_tokens: int
@@ -35,11 +36,15 @@ class GenerationStep(Record):
     """CPU time of the step, all threads together."""
     wall_seconds: float
     """Time on the clock."""
+    distribution: Distribution | None = None
+    """What the token was drawn from."""
 
 
 @dataclass(frozen=True, repr=False)
 class Generation(Record):
     """A prompt, its continuation, and what each new token cost."""
+
+    default_view: ClassVar[str | None] = "llmwidgets.widgets.next_token:NextToken"
 
     prompt_token_ids: tuple[int, ...]
     """The prompt as the model saw it."""
@@ -61,6 +66,10 @@ class Generation(Record):
     """False if each step computed the whole sequence again."""
     model: str
     """Name of the model."""
+    prompt_tokens: tuple[str, ...] = ()
+    """Display text of each token of the prompt."""
+    num_forced: int = 0
+    """How many of the first new tokens the caller picked (`output_prefix`)."""
 
     def __post_init__(self) -> None:
         """Refuse lengths that do not match."""

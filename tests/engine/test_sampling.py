@@ -51,6 +51,12 @@ def test_disabled_stages_change_nothing():
     assert torch.equal(sampling.keep_top_k(x, 1000), x)
 
 
+def test_the_most_probable_token_always_stays():
+    x = logits()
+    for keep in (sampling.keep_top_p(x, 1e-20), sampling.keep_min_p(x, 1.0), sampling.keep_top_k(x, 1)):
+        assert kept(keep) == {int(x.argmax())}
+
+
 def test_top_k_keeps_ties():
     assert kept(sampling.keep_top_k(torch.tensor([1.0, 3.0, 2.0, 2.0]), 2)) == {1, 2, 3}
 
@@ -85,9 +91,9 @@ def test_temperature_comes_before_min_p():
     assert kept(after_stages(x, temperature=5.0, min_p=0.3)) == {0, 1, 2}
 
 
-def test_draw_inverts_the_cumulative_distribution():
+def test_draw_inverts_the_cumulative_distribution_from_the_most_probable_down():
     p = torch.tensor([0.0, 0.25, 0.0, 0.5, 0.25, 0.0], dtype=torch.float64)
-    assert [draw(p, u) for u in (0.0, 0.2499, 0.25, 0.7499, 0.75, np.nextafter(1, 0))] == [1, 1, 3, 3, 4, 4]
+    assert [draw(p, u) for u in (0.0, 0.2499, 0.25, 0.7499, 0.75, np.nextafter(1, 0))] == [3, 3, 3, 1, 4, 4]
 
 
 def test_frequencies_follow_the_law():
@@ -108,3 +114,39 @@ def test_the_recorded_number_repeats_the_draw():
         choice = sampler(x, [], [])
         assert draw(torch.softmax(x / 1.5, -1), choice.uniform) == choice.token_id
         assert choice.logprob == pytest.approx(float(torch.log_softmax(x, -1)[choice.token_id]))
+
+
+def test_the_stages_of_a_choice_are_the_law_it_was_drawn_from():
+    x = logits(3)
+    params = SamplingParams(temperature=0.7, top_p=0.9, min_p=0.05, repetition_penalty=1.2, seed=3)
+    choice = Sampler(params)(x, [1, 2], [4])
+    assert [stage.name for stage in choice.stages] == ["model", "penalties", "temperature", "min_p", "top_p"]
+    assert torch.equal(choice.stages[0].logits, x)
+    theirs = RepetitionPenaltyLogitsProcessor(1.2)(torch.tensor([[1, 2, 4]]), x[None].clone())
+    for warper in (TemperatureLogitsWarper(0.7), MinPLogitsWarper(0.05), TopPLogitsWarper(0.9)):
+        theirs = warper(None, theirs)
+    law = torch.softmax(theirs[0], -1)
+    torch.testing.assert_close(torch.softmax(choice.stages[-1].logits, -1), law, rtol=1e-12, atol=0)
+    assert law[choice.token_id] > 0
+
+
+def test_a_swapped_order_fails_the_test_of_frequencies():
+    """The chi-square of the right law rejects a sampler whose min-p comes last."""
+    x = torch.log(torch.tensor([0.40, 0.30, 0.17, 0.13], dtype=torch.float64))
+    arguments = {"temperature": 1.0, "top_p": 0.75, "min_p": 0.41}
+    law = torch.softmax(after_stages(x, **arguments), -1).numpy()
+    for order, passes in (("vllm", True), ("transformers", False)):
+        sampler = Sampler(SamplingParams(**arguments, seed=5, sampler_order=order))
+        counts = np.bincount([sampler(x, [], []).token_id for _ in range(2000)], minlength=4)
+        held = law > 0
+        chi_square = ((counts[held] - 2000 * law[held]) ** 2 / (2000 * law[held])).sum()
+        assert bool((counts[~held] == 0).all() and chi_square < 10.8) is passes  # 99.9%, 1 degree
+
+
+def test_a_forced_token_leaves_the_later_draws_as_they_are():
+    x = logits(4)
+    free, forced = (Sampler(SamplingParams(temperature=1.0, seed=2)) for _ in range(2))
+    first = free(x, [], [])
+    assert forced(x, [], [], forced=9).token_id == 9
+    assert first.uniform is not None
+    assert free(x, [], []).uniform == forced(x, [], []).uniform

@@ -109,11 +109,11 @@ def test_held_back_text_comes_at_the_end(scripted):
 
 def test_bytes_that_never_become_a_character_come_at_the_end(engine, monkeypatch):
     tokens = iter(b"ab\xe2")
-    monkeypatch.setattr(
-        Sampler,
-        "__call__",
-        lambda *args: Choice(next(tokens), -1.0, None, (StageLogits("model", logits.double()),)),
-    )
+
+    def choose(self, logits, prompt, output, forced):
+        return Choice(next(tokens), -1.0, None, (StageLogits("model", logits.double()),))
+
+    monkeypatch.setattr(Sampler, "__call__", choose)
     texts = [delta.text for delta in engine.stream(PROMPT, max_tokens=3)]
     assert texts == ["a", "b", "\ufffd"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmwidgets.records.events import Chunk, Evict, Preempt
+from llmwidgets.records.events import Chunk, Preempt
 from llmwidgets.records.request import Request, ServingConfig
 from llmwidgets.scheduling.scheduler import Scheduler
 from llmwidgets.scheduling.simulate import simulate
@@ -79,26 +79,26 @@ def test_priority_decides_who_is_admitted_and_ties_go_by_arrival():
 
 
 def test_the_lowest_priority_is_preempted_even_if_scheduled_in_this_step():
-    config = ServingConfig(**small(num_gpu_blocks=5), scheduling_policy="priority")
+    config = ServingConfig(**small(num_gpu_blocks=8, max_num_batched_tokens=16), scheduling_policy="priority")
     events = []
     scheduler = Scheduler(config, events)
-    scheduler.add("low", tuple(range(7)), 9, priority=2)  # blocks 3 and 4
     scheduler.add("high", tuple(range(20, 28)), 8, priority=1)  # blocks 1 and 2
-    scheduler.update(scheduler.schedule(), {"low": 50, "high": 60})
+    low = scheduler.add("low", tuple(range(20)), 8, priority=2)  # blocks 3 and 4, 12 tokens to come
+    scheduler.update(scheduler.schedule(), {"high": 60})
     scheduler.running.reverse()
     events.clear()
-    output = scheduler.schedule()  # low's block 4 becomes full, then high needs a third block
+    output = scheduler.schedule()  # low fills blocks 5 to 7, then high needs a third block
     assert output.scheduled_tokens == {"high": 1}
     assert output.preempted == ["low"]
-    assert output.token_budget == 31  # the token of low came back
+    assert output.token_budget == 15  # the tokens of low came back
     assert [sequence.request_id for sequence in scheduler.running] == ["high"]
     assert [sequence.request_id for sequence in scheduler.waiting] == ["low"]
-    assert events[0] == Chunk("low", 7, 1)
-    assert Preempt("low", 7) in events
-    # Block 4 was made findable when scheduled, yet its last token was never computed.
-    assert Evict(4) in events
-    assert scheduler.pool.blocks[3].prefix is not None
+    assert Chunk("low", 8, 12) in events
+    assert Preempt("low", 8) in events
+    # Blocks 5 to 7 were made findable when scheduled, yet never computed.
+    assert [block.block_id for block in scheduler.pool.find(low.prefixes)] == [3, 4]
     scheduler.check_integrity()
+    scheduler.update(output, {"high": 61})
 
 
 def test_a_step_that_preempted_admits_nobody():

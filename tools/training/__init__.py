@@ -1,0 +1,1 @@
+"""The training of the bundled models, a stage a module."""

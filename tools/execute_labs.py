@@ -69,14 +69,14 @@ def main() -> None:
         )
         for path in chosen:
             notebook = execute(path, browser)
-            nbformat.write(notebook, path)
+            nbformat.write(notebook, path)  # type: ignore[no-untyped-call]  # nbformat has no types
             print(f"{path}: {len(notebook.cells)} cells, {path.stat().st_size / 1024:.0f} KiB")
         browser.close()
 
 
 def execute(path: Path, browser: Browser) -> Any:
     """Run one lab in a fresh kernel, in a folder of its own, and return it with outputs to store."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]  # nbformat has no types
     with tempfile.TemporaryDirectory() as folder:
         work, pages, hook = Path(folder) / "work", Path(folder) / "pages", Path(folder) / "hook.py"
         work.mkdir()

@@ -35,7 +35,13 @@ def attention_heatmap(engine: lw.Engine) -> tuple[str, Callable[[Page], None]]:
     return heatmap.to_html(), prepare
 
 
-WIDGETS = {"attention_heatmap": attention_heatmap}
+def next_token(engine: lw.Engine) -> tuple[str, Callable[[Page], None]]:
+    """Return the page of one sampled generation at its fourth token."""
+    generation = engine.generate("It was a dark", max_tokens=12, temperature=0.8, top_p=0.95, seed=1)
+    return lw.NextToken(generation, step=3).to_html(), lambda _page: None
+
+
+WIDGETS = {"attention_heatmap": attention_heatmap, "next_token": next_token}
 
 
 def take(browser: Browser, html: str, prepare: Callable[[Page], None], theme: str, path: Path) -> None:

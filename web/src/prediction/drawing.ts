@@ -46,6 +46,9 @@ function drawLine(sheet: SvgSheet, facts: Facts, theme: Theme, top: number): voi
   const length = sheet.width - 2 * PAD;
   const y = top + 38;
   sheet.add("line", { x1: PAD, y1: y, x2: PAD + length, y2: y, stroke: theme.border, "stroke-width": 2 });
+  const zero = PAD + along(0, range, length);
+  sheet.add("line", { x1: zero, y1: y - 5, x2: zero, y2: y + 5, stroke: theme.muted });
+  sheet.text("0", { x: zero, y: y + 18, "text-anchor": "middle", "font-size": 11, fill: theme.muted });
   const mark = (value: number, text: string, colour: string, above: boolean): void => {
     const x = PAD + along(value, range, length);
     const anchor = x < sheet.width / 3 ? "start" : x > (2 * sheet.width) / 3 ? "end" : "middle";

@@ -15,9 +15,9 @@ Mask = NDArray[np.bool_]
 # (queries, keys): whole prompts, then a few new tokens behind tokens that are cached already.
 CASES = ((1, 1), (2, 2), (5, 5), (12, 12), (1, 9), (3, 9), (4, 5))
 
-TASK = """`may_look(num_queries, num_keys)` returns a mask of that shape: True where a query may look at a
-key. The queries are the *last* `num_queries` of the `num_keys` tokens, as in decoding, where the tokens before
-them are cached already. So query `i` is the token at position `num_keys - num_queries + i`.
+TASK = """`may_look(num_queries, num_keys)` returns a mask of that shape: True where a query may look at
+a key. The queries are the *last* `num_queries` of the `num_keys` tokens, as in decoding, where the tokens
+before them are cached already. So query `i` is the token at position `num_keys - num_queries + i`.
 
 The version in the next cell has a bug. Mend it.
 

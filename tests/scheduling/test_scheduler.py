@@ -188,3 +188,14 @@ def test_the_scheduler_sees_a_lost_reference():
     scheduler.running[0].block_table.pop()
     with pytest.raises(RuntimeError, match="inconsistent"):
         scheduler.check_integrity()
+
+
+def test_nobody_is_left_out_when_the_victim_stood_before():
+    scheduler = Scheduler(ServingConfig(**small(num_gpu_blocks=7), scheduling_policy="priority"))
+    for name, length, priority in (("high", 8, 0), ("mid", 7, 1), ("low", 7, 2)):
+        scheduler.add(name, tuple(range(100 * priority, 100 * priority + length)), 8, priority)
+    scheduler.update(scheduler.schedule(), {"high": 50, "mid": 60, "low": 70})
+    scheduler.running.insert(0, scheduler.running.pop())
+    output = scheduler.schedule()
+    assert output.preempted == ["low"]
+    assert output.scheduled_tokens == {"high": 1, "mid": 1}

@@ -141,6 +141,8 @@ def test_a_pass_holds_the_lock(engine):
     def look(*args):
         def try_to_enter():
             free.append(engine.forward.lock.acquire(blocking=False))
+            if free[-1]:
+                engine.forward.lock.release()
 
         thread = threading.Thread(target=try_to_enter)
         thread.start()

@@ -7,10 +7,8 @@ import sys
 import pytest
 import torch
 
-from llmwidgets.engine import bundled, load, models
+from llmwidgets.engine import load, models
 from llmwidgets.engine.attend import Pass
-
-pair = pytest.mark.skipif(not bundled.FOLDER.is_dir(), reason="the bundled models are not built yet")
 
 
 @pytest.fixture
@@ -103,7 +101,6 @@ def test_models_needs_no_torch():
     assert done.stdout == "set()\n"
 
 
-@pair
 def test_the_bundled_pair_is_listed():
     target, draft = models()
     assert (target.name, draft.name) == ("classics", "classics-draft")
@@ -112,7 +109,6 @@ def test_the_bundled_pair_is_listed():
     assert repr(target).startswith("BundledModel('classics', llama, ")
 
 
-@pair
 @pytest.mark.parametrize("name", ["classics", "draft"])
 def test_the_bundled_pair_equals_transformers(name, no_network):
     engine = load(name)
@@ -129,7 +125,6 @@ def test_the_bundled_pair_equals_transformers(name, no_network):
         assert (record.edit.output_change[:2] == 0).all()
 
 
-@pair
 def test_the_default_is_the_target():
     engine = load()
     assert engine.name == models()[0].name

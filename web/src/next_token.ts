@@ -72,7 +72,7 @@ function render({ model: given, el, signal: outer }: RenderProps): () => void {
     table.replaceChildren(...bars(list, steps.wire.chosen[now] ?? 0, cursor));
     strip.replaceChildren(...drawStrip(list, steps.wire.uniforms[now] ?? null));
     paintEntropy(entropy, steps, now, width, theme);
-    around.setTitle("Next token", `step ${now + 1} of ${steps.count} · ${steps.wire.stages.slice(1).join(" → ") || "greedy"}`);
+    around.setTitle("Next token", `step ${now + 1} of ${steps.count} · ${steps.wire.stages.slice(1).join(" → ") || "the model as it is"}`);
     around.setSentence(sentence(facts(), steps, now, cursor === null ? null : (rows()[cursor] ?? null)));
   };
   const paint = oncePerFrame(draw, signal);

@@ -19,7 +19,7 @@ from llmwidgets.widgets.page import write_page
 from llmwidgets.widgets.run_status import RunStatus
 
 SHARED_TRAITS = ("step", "selected_request", "selected_block", "layer", "head")
-BUSY_AFTER = 0.1  # seconds until work is shown as work
+BUSY_AFTER = 0.03  # seconds until work is shown as work: with the way to the page, under a tenth
 
 View = type[RecordFigure]
 

@@ -30,11 +30,11 @@ class Sample:
 
 @torch.inference_mode()
 def draw_samples(model: LlamaForCausalLM, tokenizer: Tokenizer, max_new_tokens: int = 60) -> list[Sample]:
-    """One sample a prompt at temperature 0.8 and top-p 0.95, seed 0 each."""
+    """One sample a prompt at temperature 0.8 and top-p 0.95, prompt number n with seed n."""
     samples = []
-    for prompt in PROMPTS:
+    for seed, prompt in enumerate(PROMPTS):
         ids = torch.tensor([tokenizer.encode(prompt).ids])
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         out = model.generate(
             ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=0.8, top_p=0.95, top_k=0,
             max_new_tokens=max_new_tokens,

@@ -53,6 +53,10 @@ class Server:
         places = ("CONFIG", "DATA", "RUNTIME")
         own = {f"JUPYTER_{place}_DIR": str(home / place.lower()) for place in places}
         own |= {f"JUPYTERLAB_{place}_DIR": str(home / place.lower()) for place in ("SETTINGS", "WORKSPACES")}
+        # Every cell stays in the page, also those that are scrolled out of sight.
+        tracker = home / "settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
+        tracker.parent.mkdir(parents=True, exist_ok=True)
+        tracker.write_text('{"windowingMode": "none"}')
         options = {
             "ServerApp.ip": "127.0.0.1",
             "ServerApp.port": self.port,

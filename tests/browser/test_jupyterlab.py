@@ -192,7 +192,7 @@ def test_the_bundled_model_answers_a_new_prompt(open_notebook: Callable[[str], N
     assert notebook.ask("print(explorer.widget.record is explorer.record)") == "True"
 
 
-TITLE = ".jp-Cell:has(.widget-slider) .lw-title small"
+TITLE = ".lw:has(.lw-map) .lw-title small"  # of a heatmap: a question may stand before it
 HELD = """
 import gc
 from llmwidgets.lab.explore import Explorer
@@ -209,8 +209,9 @@ def test_a_lab_runs_and_its_first_slider_changes_the_picture(
     page = notebook.page
     notebook.run_all()
     assert notebook.cell_errors() == []
-    page.locator(TITLE).first.wait_for()
-    before, held = page.locator(TITLE).first.inner_text(), notebook.ask(HELD)
+    title = page.locator(TITLE).first
+    title.wait_for()
+    before, held = title.inner_text(), notebook.ask(HELD)
     handle = page.locator(".jp-Cell:has(.lw-map) .widget-slider .noUi-handle").first
     handle.scroll_into_view_if_needed()
     handle.focus()

@@ -177,6 +177,24 @@ def test_a_refused_setting_is_one_red_line_and_the_picture_stays(
     page.wait_for_selector(".lw-status[data-state=idle]")
 
 
+def test_a_slider_moved_while_a_cell_runs_is_not_lost(open_notebook: Callable[[str], Notebook]) -> None:
+    notebook = open_notebook("explore.ipynb")
+    page = notebook.page
+    notebook.run_all()
+    shown = "text => [...document.querySelectorAll('.lw-title small')].at(-1)?.textContent.includes(text)"
+    page.wait_for_function(shown, arg="layer 1")
+    page.evaluate("""() => { window.busy = jupyterapp.shell.currentWidget.sessionContext.session.kernel
+      .requestExecute({code: 'import time; time.sleep(4)'}).done.then(() => { window.free = true }) }""")
+    slider = (
+        page.locator(".jp-Cell").nth(1).locator(".widget-slider", has_text="layer").locator(".noUi-handle")
+    )
+    slider.focus()
+    slider.press("ArrowRight")
+    page.wait_for_function(shown, arg="layer 2")
+    page.wait_for_function("window.free")
+    assert notebook.ask("print(explorer.widget.layer, explorer.status.state)") == "2 idle"
+
+
 def test_the_bundled_model_answers_a_new_prompt(open_notebook: Callable[[str], Notebook]) -> None:
     notebook = open_notebook("engine.ipynb")
     page = notebook.page

@@ -1,19 +1,15 @@
-"""Predictions: answers and locks in Python, and the form in Chromium."""
+"""Predictions: answers and locks in Python; tests/browser has the form in Chromium."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
 
 from llmwidgets.lab import predict
 from llmwidgets.lab.progress import Progress
-from llmwidgets.widgets.page import write_page
 from llmwidgets.widgets.prediction import Prediction
-from tests.browser.chromium import collect_errors, launch
 
 CHOICES = ["none", "only 9", "all"]
 
@@ -116,61 +112,3 @@ def test_what_the_front_end_sends_is_kept(progress: Progress) -> None:
     prediction.set_state({"answer": 40, "reason": "about half", "locked": True})
     assert (prediction.answer, prediction.locked) == (40.0, True)
     assert progress.get("02.p2") == {"answer": 40.0, "reason": "about half", "locked": True}
-
-
-HOSTILE = "</script><img src=x onerror=alert(1)>"
-
-
-@pytest.fixture(params=[("light", 960), ("dark", 340)], ids=["light-wide", "dark-narrow"])
-def page(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Page]:
-    number = Prediction(f"How many? {HOSTILE}", unit="cells")
-    number.reveal(45, explanation=HOSTILE, badge="COUNTED")
-    choice = Prediction("Which?", [*CHOICES, HOSTILE])
-    choice.reveal("only 9", values=[0, 0, 2.5], labels=["a", HOSTILE, "c"])
-    write_page([number, choice], tmp_path / "page.html")
-    theme, width = request.param
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        opened = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
-        errors = collect_errors(opened)
-        opened.goto((tmp_path / "page.html").as_uri())
-        opened.wait_for_selector("html[data-painted=true]", state="attached")
-        yield opened
-        assert opened.evaluate("document.documentElement.scrollWidth") <= width
-        assert opened.locator("img").count() == 0
-        assert not errors
-        browser.close()
-
-
-@pytest.mark.browser
-def test_the_measurement_appears_once_the_answer_is_locked_by_keyboard(page: Page) -> None:
-    number, choice = page.locator("section.lw").all()
-    assert number.locator("svg").count() == 0
-    assert not number.locator(".lw-badge").is_visible()
-    assert number.get_by_role("button", name="Lock").is_disabled()
-    number.get_by_role("spinbutton").focus()
-    page.keyboard.type("40")
-    page.keyboard.press("Tab")
-    page.keyboard.type("about half")
-    page.keyboard.press("Enter")
-    number.locator("svg").wait_for()
-    assert "You predicted 40 cells; counted: 45 cells." in number.locator(".lw-sentence").inner_text()
-    assert "about half" in number.locator(".lw-reason").inner_text()
-    assert number.locator(".lw-badge").inner_text() == "COUNTED"
-    assert not number.locator("form").is_visible()
-
-    choice.get_by_role("radio").first.focus()
-    page.keyboard.press("Space")
-    page.keyboard.press("ArrowDown")
-    choice.get_by_role("button", name="Lock").press("Enter")
-    choice.locator("svg").wait_for()
-    assert "only 9, as you predicted" in choice.locator(".lw-sentence").inner_text()
-    assert choice.locator("svg rect").count() == 3, "background, the right choice, and one bar of three"
-
-
-@pytest.mark.browser
-def test_not_knowing_shows_the_measurement_too(page: Page) -> None:
-    number = page.locator("section.lw").first
-    number.get_by_role("button", name="I don't know").click()
-    number.locator("svg").wait_for()
-    assert "You said that you don't know; counted: 45 cells." in number.locator(".lw-sentence").inner_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -51,9 +52,16 @@ def open_labs(folder: Path, start: bool) -> int:
         return 2
     print("Starting JupyterLab; stop it with Ctrl+C", flush=True)
     try:
-        return subprocess.call([sys.executable, "-m", "jupyterlab", str(folder / FIRST)])  # noqa: S603  # no shell
+        return subprocess.call(_jupyterlab(folder / FIRST))  # noqa: S603  # no shell
     except KeyboardInterrupt:  # JupyterLab got it too and has asked already
         return 0
+
+
+def _jupyterlab(notebook: Path) -> list[str]:
+    command = [sys.executable, "-m", "jupyterlab", str(notebook)]
+    # JupyterLab refuses root, who is the usual user of a container. It listens on loopback only.
+    as_root = hasattr(os, "geteuid") and os.geteuid() == 0
+    return [*command, "--allow-root"] if as_root else command
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,9 +43,20 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_labs_are_copied_and_opened(tmp_path: Path, started: list[list[str]], capsys: Any) -> None:
     assert command.main(["labs"]) == 0
     first = Path("llmwidgets-labs/00_start_here.ipynb")
-    assert started == [[sys.executable, "-m", "jupyterlab", str(first)]]
+    assert [command[:4] for command in started] == [[sys.executable, "-m", "jupyterlab", str(first)]]
     assert first.exists()
     assert "copied 02_causal_attention.ipynb" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("user", "extra"), [(0, ["--allow-root"]), (1000, [])])
+def test_root_of_a_container_may_open_the_labs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, user: int, extra: list[str]
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(subprocess, "call", lambda arguments: started.append(arguments) or 0)
+    assert command.main(["labs", str(tmp_path / "mine")]) == 0
+    assert started[0][4:] == extra
 
 
 def test_no_open_only_copies(started: list[list[str]]) -> None:

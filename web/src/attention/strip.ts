@@ -1,7 +1,7 @@
 // The text strip: the tokens as running text, shaded by where the chosen rows look.
 
 import { h } from "../lib/dom";
-import { visible } from "../lib/tokens";
+import { running } from "../lib/tokens";
 import type { Facts } from "./paint";
 
 const AROUND = 400; // tokens on each side of the chosen one, so that long texts stay quick
@@ -43,7 +43,7 @@ export class TextStrip {
     this.facts = facts;
     this.first = first;
     this.spans = facts.tokens.slice(first, first + 2 * AROUND).map((token, i) => {
-      const span = h("span", {}, readable(token));
+      const span = h("span", {}, running(token));
       span.classList.toggle("lw-edited", facts.edited === first + i);
       const row = facts.query_positions.indexOf(first + i);
       span.classList.toggle("lw-moved", (facts.moved[row] ?? 0) > 0);
@@ -51,9 +51,4 @@ export class TextStrip {
     });
     this.element.replaceChildren(...this.spans);
   }
-}
-
-/** The token as running text: plain spaces stay spaces, everything else invisible is shown as a sign. */
-function readable(token: string): string {
-  return visible(token, 60).replaceAll("·", " ").replace("↵", "↵\n");
 }

@@ -22,6 +22,11 @@ export function quoted(token: string, most = 24): string {
   return `“${visible(token, most)}”`;
 }
 
+/** The token as part of running text: plain spaces stay spaces, everything else invisible is shown as a sign. */
+export function running(token: string): string {
+  return visible(token, 60).replaceAll("·", " ").replace("↵", "↵\n");
+}
+
 function codePoint(character: string): string {
   return `‹${character.charCodeAt(0).toString(16).padStart(4, "0")}›`;
 }

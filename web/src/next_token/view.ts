@@ -2,7 +2,7 @@
 
 import { format } from "d3-format";
 import { h } from "../lib/dom";
-import { quoted, visible } from "../lib/tokens";
+import { quoted, running, visible } from "../lib/tokens";
 import { type Candidate, drawParts, type Steps } from "./candidates";
 
 export const ROWS = 14; // candidates that are drawn as bars
@@ -18,9 +18,9 @@ export interface Facts {
 
 /** The text so far: the prompt, then each new token to click on. */
 export function textParts(facts: Facts, steps: Steps, step: number): HTMLElement[] {
-  const prompt = facts.prompt.map((token) => h("i", {}, readable(token)));
+  const prompt = facts.prompt.map((token) => h("i", {}, running(token)));
   const made = steps.wire.chosen.map((index, i) => {
-    const token = h("b", { "data-step": i }, readable(steps.wire.texts[i]?.[index] ?? ""));
+    const token = h("b", { "data-step": i }, running(steps.wire.texts[i]?.[index] ?? ""));
     token.classList.toggle("lw-now", i === step);
     token.classList.toggle("lw-later", i > step);
     token.classList.toggle("lw-forced", i < facts.forced);
@@ -88,8 +88,4 @@ export function sentence(facts: Facts, steps: Steps, step: number, candidate: Ca
   const how = step < facts.forced ? "picked by hand" : facts.greedy ? "the most probable" : `u = ${share(wire.uniforms[step] ?? 0)}`;
   const entropy = `entropy ${bits(wire.entropies[step] ?? 0)} bits`;
   return `Step ${step + 1} of ${steps.count}: ${quoted(drawn.text)}, ${how}, model's probability ${share(drawn.model)}; ${left} tokens were left to draw from, ${entropy}.`;
-}
-
-function readable(token: string): string {
-  return visible(token, 60).replaceAll("·", " ").replace("↵", "↵\n");
 }

@@ -21,11 +21,6 @@ class Runner:
         self._next: Arguments | None = None
         self._thread: threading.Thread | None = None
 
-    @property
-    def busy(self) -> bool:
-        """Whether a run is under way or queued."""
-        return self._thread is not None
-
     def submit(self, arguments: Arguments) -> None:
         """Run for these arguments as soon as the run under way ends; return at once."""
         with self._lock:

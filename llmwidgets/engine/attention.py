@@ -70,7 +70,7 @@ def attention_forward(
         raise ValueError(f"{type(module).__name__} passes an attention mask of its own")
     attend = read_keywords(module, query, scaling, dropout, asked)
     layer: int = module.layer_idx  # type: ignore[assignment]  # an int on every attention module
-    batch.note_layer(layer, query, key, attend)
+    batch.note_layer(layer, query, key, value, attend)
     queries, keys, values = query[0], key[0].transpose(0, 1), value[0].transpose(0, 1)
     if batch.cache is not None and batch.slot_mapping is not None:
         batch.cache.write(layer, batch.slot_mapping, keys, values)

@@ -44,6 +44,9 @@ class LayerFacts:
 
     num_heads: int
     num_kv_heads: int
+    key_size: int
+    value_size: int
+    bytes_per_number: int
     scaling: float
     sliding_window: int | None
     softcap: float | None
@@ -74,11 +77,14 @@ class Batch:
     layers: dict[int, LayerFacts] = field(default_factory=dict)
     masks: list[WantedMask] = field(default_factory=list)
 
-    def note_layer(self, layer: int, query: Tensor, key: Tensor, attend: Attend) -> None:
+    def note_layer(self, layer: int, query: Tensor, key: Tensor, value: Tensor, attend: Attend) -> None:
         """Record that a layer was reached, and keep its queries if they are wanted."""
         self.layers[layer] = LayerFacts(
             num_heads=query.shape[1],
             num_kv_heads=key.shape[1],
+            key_size=key.shape[3],
+            value_size=value.shape[3],
+            bytes_per_number=key.element_size(),
             scaling=attend.scaling,
             sliding_window=attend.sliding_window,
             softcap=attend.softcap,

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from llmwidgets.engine.attend import attend
+from llmwidgets.engine.batch import LayerFacts
 from llmwidgets.engine.forward import PackedForward
 from llmwidgets.engine.generate import Run, finish, stream
 from llmwidgets.engine.probe import check_reach, probe
 from llmwidgets.engine.prompt import Prompt, encode
 from llmwidgets.records.attention import Attention
 from llmwidgets.records.generation import Generation, GenerationDelta
+from llmwidgets.records.kv_shape import KVShape
 from llmwidgets.records.sampling_params import SamplingParams, stop_strings
 
 _UNSTATED_LENGTH = 2048  # for families without a trained length in their config, such as those with ALiBi
@@ -51,6 +53,7 @@ class Engine:
         self.eos_token_ids = _eos_token_ids(model)
         self.forward = PackedForward(model)
         self.layers = probe(self.forward, self.vocab_size, min(trained, self.max_model_len))
+        self.kv_shape = _kv_shape(self.layers)
         if self.max_model_len > trained:
             check_reach(self.forward, self.max_model_len)
 
@@ -167,6 +170,16 @@ def _trained_length(config: Any) -> int:
     names = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
     found = [getattr(config, name, None) for name in names]
     return next((length for length in found if isinstance(length, int)), _UNSTATED_LENGTH)
+
+
+def _kv_shape(layers: Sequence[LayerFacts]) -> KVShape:
+    return KVShape(
+        num_heads=tuple(layer.num_heads for layer in layers),
+        num_kv_heads=tuple(layer.num_kv_heads for layer in layers),
+        key_size=tuple(layer.key_size for layer in layers),
+        value_size=tuple(layer.value_size for layer in layers),
+        bytes_per_number=layers[0].bytes_per_number,
+    )
 
 
 def _eos_token_ids(model: Any) -> frozenset[int]:

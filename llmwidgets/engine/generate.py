@@ -100,6 +100,7 @@ class Run:
             use_cache=self.cache is not None,
             model=self.engine.name,
             prompt_tokens=display_texts(self.engine.tokenizer, self.prompt_token_ids),
+            kv_shape=self.engine.kv_shape,
             num_forced=min(len(self.output_prefix), len(self.token_ids)),
         )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from llmwidgets.records.distribution import Distribution
+from llmwidgets.records.kv_shape import KVShape
 from llmwidgets.records.record import Record
 from llmwidgets.records.sampling_params import SamplingParams
 
@@ -68,6 +69,8 @@ class Generation(Record):
     """Name of the model."""
     prompt_tokens: tuple[str, ...] = ()
     """Display text of each token of the prompt."""
+    kv_shape: KVShape | None = None
+    """How large the keys and values of one token are."""
     num_forced: int = 0
     """How many of the first new tokens the caller picked (`output_prefix`)."""
 

@@ -19,6 +19,7 @@ from llmwidgets.records.events import (
     Resume,
     ServingState,
 )
+from llmwidgets.records.kv_shape import KVShape
 from llmwidgets.records.record import Record
 from llmwidgets.records.request import Request, ServingConfig
 from llmwidgets.records.serving_metrics import ServingMetrics
@@ -199,11 +200,19 @@ class Serving(Record):
     metrics: ServingMetrics
     model: str = ""
     """Name of the model; empty if tokens were given."""
+    kv_shape: KVShape | None = None
+    """How large the keys and values of one token are; None if no model ran."""
 
     @cached_property
     def steps(self) -> ServingSteps:
         """Each step as a `ServingStep`, folded from the events when asked for."""
         return ServingSteps(self.config, self.requests, self.log)
+
+    @property
+    def busiest_step(self) -> int:
+        """The first step at which the fewest blocks were free; 0 if there is none."""
+        free = self.metrics.free_blocks
+        return int(free.argmin()) if len(free) else 0
 
     def __repr__(self) -> str:
         """Return one line with the counts."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from llmwidgets.engine.batch import Chunk
+from llmwidgets.engine.batch import Chunk, LayerFacts
 from llmwidgets.engine.capture import Capture, to_numpy
-from llmwidgets.engine.generate import BLOCK_SIZE, Run, finish
+from llmwidgets.engine.generate import BLOCK_SIZE, Run
 from llmwidgets.engine.kv_cache import KVCache, num_blocks_for
 from llmwidgets.engine.prompt import Prompt, encode, one_token, some_of
 from llmwidgets.engine.text import display_texts
@@ -71,8 +71,9 @@ def attend(
     changed = None if edit is None else _edited(engine, prompt_token_ids, edit)
     if max_tokens:
         run = Run(engine, prompt_token_ids, SamplingParams(max_tokens=max_tokens), capture=capture)
-        generation = finish(run)
-        token_ids = prompt_token_ids + list(generation.token_ids[:-1])
+        while not run.finished:
+            run.advance()
+        token_ids = prompt_token_ids + run.decoding.token_ids[:-1]
         cache, first_query = run.cache, len(prompt_token_ids) - 1
         made = None if changed is None else _edit(engine, Pass(engine, token_ids), changed, first_query)
     else:
@@ -139,10 +140,15 @@ def _record(
         heads=capture.heads,
         queries=tuple(capture.queries(layer) for layer in capture.layers),
         keys=tuple(capture.keys(layer, cache, slots, kv_heads) for layer in capture.layers),
-        scalings=tuple(layer.scaling for layer in facts),
+        scalings=tuple(_scaling(layer) for layer in facts),
         sliding_windows=tuple(layer.sliding_window for layer in engine.layers),
         softcaps=tuple(layer.softcap for layer in facts),
         sinks=tuple(None if layer.sinks is None else to_numpy(layer.sinks[heads]) for layer in facts),
         edit=edit,
         model=engine.name,
     )
+
+
+def _scaling(layer: LayerFacts) -> float:
+    assert layer.scaling is not None  # noqa: S101  # known wherever queries can be captured
+    return layer.scaling

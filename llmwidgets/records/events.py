@@ -86,6 +86,13 @@ class Add(Event):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Batch(Event):
+    """A static batch was formed: nobody else is admitted until all of its requests have ended."""
+
+    request_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Admit(Event):
     """A request runs for the first time."""
 
@@ -167,6 +174,14 @@ class ServingState:
     """The blocks that can be found by their tokens."""
     order: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Priority and number of arrival by request."""
+    batch: tuple[str, ...] = ()
+    """Requests of the static batch, those that have ended included; empty under continuous batching."""
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Requests of the static batch that have ended and keep their slots while the batch goes on."""
+        there = {*self.running, *self.waiting}
+        return tuple(name for name in self.batch if name not in there) if self.running else ()
 
     @property
     def free_blocks(self) -> int:
@@ -219,6 +234,8 @@ class ServingState:
                 self.running.append(request_id)
                 self.block_tables[request_id] = []
                 self.computed[request_id] = cached_tokens
+            case Batch(request_ids):
+                self.batch = request_ids
             case Preempt(request_id):
                 self._leave(request_id)
                 self.waiting.insert(0, request_id)

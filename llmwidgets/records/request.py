@@ -1,14 +1,12 @@
-"""`Request` and `ServingConfig`: what is asked of a serving engine, and with which knobs."""
+"""`Request`: one prompt, and how it is to be continued."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 from llmwidgets.records.record import Record
-
-SchedulingPolicy = Literal["fcfs", "priority"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,94 +66,6 @@ class Request(Record):
         if self.n == 1:
             return (self.request_id,)
         return tuple(f"{index}_{self.request_id}" for index in range(self.n))
-
-
-@dataclass(frozen=True, repr=False)
-class ServingConfig(Record):
-    """The knobs of a serving engine, with vLLM's names.
-
-    Raises:
-        ValueError: for a value outside what its field allows, with the name, the value and the limit.
-    """
-
-    block_size: int = 16
-    """Tokens whose keys and values one block holds."""
-    num_gpu_blocks: int = 64
-    """Blocks of the pool, the null block included: 64 leaves 63 to use."""
-    max_num_seqs: int = 8
-    """The most requests that run in one step."""
-    max_num_batched_tokens: int = 64
-    """The most tokens that are computed in one step."""
-    max_model_len: int | None = None
-    """The most tokens of a sequence; None leaves the pool as the only limit."""
-    enable_prefix_caching: bool = True
-    """Whether full blocks are found again by their tokens."""
-    enable_chunked_prefill: bool = True
-    """Whether a prompt may be computed over several steps."""
-    scheduling_policy: SchedulingPolicy = "fcfs"
-    """`"fcfs"`: first come, first served; `"priority"`: the lowest `Request.priority` first."""
-
-    def __post_init__(self) -> None:
-        """Refuse what a field does not allow."""
-        require_integer("block_size", self.block_size, 1)
-        require_integer("num_gpu_blocks", self.num_gpu_blocks, 2)
-        require_integer("max_num_seqs", self.max_num_seqs, 1)
-        require_integer("max_num_batched_tokens", self.max_num_batched_tokens, 1)
-        if self.max_num_batched_tokens < self.max_num_seqs:
-            raise ValueError(
-                f"max_num_batched_tokens={self.max_num_batched_tokens} is not allowed; "
-                f"allowed is at least max_num_seqs={self.max_num_seqs}"
-            )
-        if self.max_model_len is not None:
-            require_integer("max_model_len", self.max_model_len, 1)
-        for name in ("enable_prefix_caching", "enable_chunked_prefill"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name}={getattr(self, name)!r} is not allowed; allowed is True or False")
-        if self.scheduling_policy not in ("fcfs", "priority"):
-            raise ValueError(
-                f"scheduling_policy={self.scheduling_policy!r} is not allowed; "
-                "allowed is 'fcfs' or 'priority'"
-            )
-
-    @classmethod
-    def of(cls, **knobs: Any) -> ServingConfig:
-        """Return the config with these knobs; an unknown name is a ValueError that lists the known ones."""
-        known = [field.name for field in fields(cls)]
-        for name in knobs:
-            if name not in known:
-                raise ValueError(f"{name}={knobs[name]!r} is not a knob; knobs are {', '.join(known)}")
-        return cls(**knobs)
-
-    @property
-    def pool_tokens(self) -> int:
-        """Tokens that fit in the whole pool."""
-        return (self.num_gpu_blocks - 1) * self.block_size
-
-    def check(self, request: Request) -> None:
-        """Refuse a request that could never finish.
-
-        Args:
-            request: with an id, token ids and `max_tokens`.
-
-        Raises:
-            ValueError: if prompt and `max_tokens` together pass the pool, `max_model_len`, or, without
-                chunked prefill, `max_num_batched_tokens`.
-        """
-        if isinstance(request.prompt, str) or request.max_tokens is None:
-            raise ValueError(f"request {request.request_id!r} needs token ids and max_tokens here")
-        total = len(request.prompt) + request.max_tokens
-        limits = {
-            "max_model_len": self.max_model_len,
-            "the pool's (num_gpu_blocks - 1) * block_size": self.pool_tokens,
-        }
-        if not self.enable_chunked_prefill:
-            limits["max_num_batched_tokens without chunked prefill"] = self.max_num_batched_tokens
-        for name, limit in limits.items():
-            if limit is not None and total > limit:
-                raise ValueError(
-                    f"prompt + max_tokens = {len(request.prompt)} + {request.max_tokens} = {total} "
-                    f"of request {request.request_id!r} is not allowed; allowed is at most {limit}, {name}"
-                )
 
 
 def number_requests(requests: Iterable[Request]) -> tuple[Request, ...]:

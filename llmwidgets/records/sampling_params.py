@@ -75,6 +75,12 @@ class SamplingParams(Record):
             "sampler_order", self.sampler_order in ("vllm", "transformers"), "'vllm' or 'transformers'"
         )
 
+    @property
+    def is_plain_greedy(self) -> bool:
+        """Whether the next token is always the one of the greatest logit."""
+        penalties = (self.repetition_penalty, self.presence_penalty, self.frequency_penalty)
+        return self.temperature == 0 and penalties == (1, 0, 0)
+
     def _require(self, name: str, holds: bool, allowed: str) -> None:
         if not holds:
             raise ValueError(f"{name}={getattr(self, name)!r} is not allowed; allowed is {allowed}")

@@ -21,7 +21,8 @@ from llmwidgets.records.events import (
 )
 from llmwidgets.records.kv_shape import KVShape
 from llmwidgets.records.record import Record
-from llmwidgets.records.request import Request, ServingConfig
+from llmwidgets.records.request import Request
+from llmwidgets.records.serving_config import ServingConfig
 from llmwidgets.records.serving_metrics import ServingMetrics
 
 
@@ -83,6 +84,8 @@ class ServingStep:
     """Tokens computed, by request in the order of scheduling."""
     running: tuple[str, ...]
     waiting: tuple[str, ...]
+    idle: tuple[str, ...]
+    """Requests of a static batch that have ended and keep their slots; empty under continuous batching."""
     computed_after: dict[str, int]
     """Tokens whose keys and values are there, by running request, once the step has run."""
     block_tables: dict[str, tuple[int, ...]]
@@ -173,6 +176,7 @@ class ServingSteps(Sequence[ServingStep]):
             scheduled_tokens={name: count for name, count in scheduled.items() if name not in preempted},
             running=tuple(state.running),
             waiting=tuple(state.waiting),
+            idle=state.idle,
             computed_after={name: state.computed[name] for name in state.running},
             block_tables={name: tuple(state.block_tables[name]) for name in state.running},
             free_blocks=state.free_blocks,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from llmwidgets.records.events import FinishReason
 from llmwidgets.records.record import Record
+from llmwidgets.records.slot_use import SlotUse
 
 Floats = NDArray[np.float64]
 
@@ -82,7 +83,17 @@ class ServingMetrics(Record):
     free_blocks: NDArray[np.int64]
     """Length of the free queue after scheduling, by step."""
     unfilled_slots: NDArray[np.int64]
-    """Token slots of running requests' last blocks that hold nothing yet (internal waste), by step."""
+    """Token slots of running requests' blocks that hold nothing yet, by step."""
+    reserved_slots: NDArray[np.int64]
+    """Those among `unfilled_slots` that are filled later, by step; 0 in a paged cache, whose only unfilled
+    block is a request's last."""
+    fragmented_slots: NDArray[np.int64]
+    """Free token slots that kept a waiting request out because they do not lie in a row, by step."""
+    idle_slots: NDArray[np.int64]
+    """Sequences of a static batch that have ended while the batch goes on, by step."""
+    padded_tokens: int
+    """Tokens by which prompts are shorter than the longest of their static batch. Engines that compute a
+    batch as a rectangle compute these too; this one packs its tokens and does not."""
     block_size: int
     num_gpu_blocks: int
 
@@ -146,13 +157,34 @@ class ServingMetrics(Record):
         return 1 - self.free_blocks / (self.num_gpu_blocks - 1)
 
     @property
-    def internal_waste(self) -> float:
-        """Share of the slots of blocks in use that held nothing, over all steps.
+    def idle_slot_steps(self) -> int:
+        """Idle slots of static batches, added up over the steps; 0 under continuous batching."""
+        return int(self.idle_slots.sum())
 
-        Paging has no external waste, and reserves nothing beyond a request's last block.
-        """
-        used = int((self.num_gpu_blocks - 1 - self.free_blocks).sum()) * self.block_size
-        return int(self.unfilled_slots.sum()) / used if used else 0.0
+    def slot_use(self, step: int | None = None) -> SlotUse:
+        """Return what became of the pool's token slots at one step, or over all steps added up."""
+        chosen = slice(None) if step is None else slice(step, step + 1)
+        free, unfilled, reserved, external = (
+            int(slots[chosen].sum())
+            for slots in (self.free_blocks, self.unfilled_slots, self.reserved_slots, self.fragmented_slots)
+        )
+        steps = len(self.free_blocks[chosen])
+        free *= self.block_size
+        total = (self.num_gpu_blocks - 1) * self.block_size * steps
+        return SlotUse(
+            used=total - free - unfilled,
+            reserved=reserved,
+            internal=unfilled - reserved,
+            external=external,
+            free=free - external,
+        )
+
+    @property
+    def internal_waste(self) -> float:
+        """Share of the slots of blocks in use that were given to a request that never filled them."""
+        use = self.slot_use()
+        taken = use.used + use.reserved + use.internal
+        return use.internal / taken if taken else 0.0
 
     def __repr__(self) -> str:
         """Return one line with the counts."""

@@ -70,22 +70,23 @@ class BlockPool:
             found.append(block)
         return found
 
+    def can_allocate(self, count: int) -> bool:
+        """Return whether `allocate` would find so many blocks."""
+        return count <= len(self.free_queue)
+
     def allocate(self, count: int, request_id: str) -> list[Block]:
         """Take blocks from the front of the free queue, evicting those that could be found.
 
         Raises:
             ValueError: if fewer are free; nothing has changed then.
         """
-        if count > len(self.free_queue):
+        if not self.can_allocate(count):
             raise ValueError(f"count={count} is not allowed; free blocks are {len(self.free_queue)}")
         taken = []
         for _ in range(count):
             _, block = self.free_queue.popitem(last=False)
-            self.evict(block)
-            block.ref_count = 1
+            self._take(block, request_id)
             taken.append(block)
-            if self.events is not None:
-                self.events.append(Allocate(block.block_id, request_id))
         return taken
 
     def share(self, blocks: Sequence[Block], request_id: str) -> None:
@@ -166,6 +167,13 @@ class BlockPool:
         if self.events is not None:
             self.events.append(Copy(block.block_id, copy.block_id, request_id))
         return copy
+
+    def _take(self, block: Block, request_id: str) -> None:
+        """Give a block that has left the free queue its first reference."""
+        self.evict(block)
+        block.ref_count = 1
+        if self.events is not None:
+            self.events.append(Allocate(block.block_id, request_id))
 
     def check_integrity(self) -> None:
         """Raise RuntimeError unless each block is free or in use, and the look-up holds what it should."""

@@ -22,8 +22,10 @@ from llmwidgets.records.events import (
     Preempt,
     Resume,
 )
-from llmwidgets.records.request import ServingConfig
+from llmwidgets.records.serving_config import ServingConfig
+from llmwidgets.scheduling.batching import batching_of
 from llmwidgets.scheduling.block_pool import Block, BlockPool
+from llmwidgets.scheduling.contiguous_pool import ContiguousPool
 from llmwidgets.scheduling.sequence import Sequence
 
 
@@ -40,6 +42,8 @@ class SchedulerOutput:
     new: list[str] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
     preempted: list[str] = field(default_factory=list)
+    fragmented_blocks: int = 0
+    """Free blocks that kept nobody out by their number, but because they do not lie in a row."""
     to_sample: list[str] = field(default_factory=list)
     """Requests whose last token is computed in this step: each will have a new token."""
 
@@ -56,7 +60,9 @@ class Scheduler:
         """
         self.config = config
         self.events = events
-        self.pool = BlockPool(config.num_gpu_blocks, config.enable_prefix_caching, events)
+        kind = BlockPool if config.cache == "paged" else ContiguousPool
+        self.pool = kind(config.num_gpu_blocks, config.shares_prefixes, events)
+        self.batching = batching_of(config, events)
         self.sequences: dict[str, Sequence] = {}
         """Those that wait or run, by id."""
         self.running: list[Sequence] = []
@@ -82,6 +88,7 @@ class Scheduler:
     def schedule(self) -> SchedulerOutput:
         """Choose the tokens of the next step, take the blocks they need, and count them as computed."""
         output = SchedulerOutput(self.config.max_num_batched_tokens)
+        self.batching.open(self.waiting, self.sequences)
         self._schedule_running(output)
         if not output.preempted:  # else the blocks just given up would be taken at once
             self._schedule_waiting(output)
@@ -158,16 +165,20 @@ class Scheduler:
             index += 1
 
     def _schedule_waiting(self, output: SchedulerOutput) -> None:
-        while self.waiting and output.token_budget > 0 and len(self.running) < self.config.max_num_seqs:
-            sequence = self.waiting[0]
+        while output.token_budget > 0 and len(self.running) < self.config.max_num_seqs:
+            sequence = self.batching.candidate(self.waiting)
+            if sequence is None:
+                return
             hits = self._find_prefix(sequence)
             num_cached = len(hits) * self.config.block_size
             num_tokens = len(sequence.token_ids) - num_cached
             if num_tokens > output.token_budget and not self.config.enable_chunked_prefill:
                 return
             if not self._fits(sequence, hits):
+                free = self.pool.num_free_blocks
+                output.fragmented_blocks = free if self._blocks_to_admit(sequence, hits) <= free else 0
                 return
-            self.waiting.pop(0)
+            self.waiting.remove(sequence)
             self.running.append(sequence)
             self._emit((Resume if sequence.num_preemptions else Admit)(sequence.request_id, num_cached))
             (output.resumed if sequence.num_preemptions else output.new).append(sequence.request_id)
@@ -176,19 +187,33 @@ class Scheduler:
             sequence.block_table.extend(hits)
             sequence.num_hashed_blocks = len(hits)
             sequence.num_computed_tokens = num_cached
+            if (reserved := self._reserved_blocks(sequence)) > 0:
+                sequence.block_table.extend(self.pool.allocate(reserved, sequence.request_id))
             self._chunk(sequence, min(num_tokens, output.token_budget), output)
 
     def _find_prefix(self, sequence: Sequence) -> list[Block]:
         """Return the cached blocks a sequence begins with; its last token is computed in any case."""
-        if not self.config.enable_prefix_caching:
+        if not self.config.shares_prefixes:
             return []
         num_full = (len(sequence.token_ids) - 1) // self.config.block_size
         return self.pool.find([sequence.prefix(i, self.config.block_size) for i in range(num_full)])
 
     def _fits(self, sequence: Sequence, hits: list[Block]) -> bool:
-        """Return whether the whole sequence fits; hits that lie in the free queue leave it, so they count."""
-        needed = -(-len(sequence.token_ids) // self.config.block_size) - len(hits)
-        return needed + sum(block.ref_count == 0 for block in hits) <= self.pool.num_free_blocks
+        """Return whether there is room to admit a sequence."""
+        return self.pool.can_allocate(self._blocks_to_admit(sequence, hits))
+
+    def _blocks_to_admit(self, sequence: Sequence, hits: list[Block]) -> int:
+        """Return how many blocks must be free: the whole sequence has to fit, or what is reserved for it.
+
+        Hits that lie in the free queue will leave it, so they count.
+        """
+        whole = max(-(-len(sequence.token_ids) // self.config.block_size), self._reserved_blocks(sequence))
+        return whole - len(hits) + sum(block.ref_count == 0 for block in hits)
+
+    def _reserved_blocks(self, sequence: Sequence) -> int:
+        """Return how many blocks a sequence is given when it is admitted, before it needs them."""
+        reserved = self.config.reserved_tokens(sequence.num_prompt_tokens, sequence.max_tokens)
+        return -(-reserved // self.config.block_size)
 
     def _num_new_blocks(self, sequence: Sequence, num_tokens: int) -> int:
         computed = sequence.num_computed_tokens + num_tokens
@@ -206,7 +231,7 @@ class Scheduler:
                 first, last = max(start, index * size), min(stop, (index + 1) * size)
                 block_id = sequence.block_table[index].block_id
                 self.events.append(Fill(block_id, sequence.request_id, first, last))
-        if self.config.enable_prefix_caching:
+        if self.config.shares_prefixes:
             for index in range(sequence.num_hashed_blocks, stop // size):
                 self.pool.cache(sequence.block_table[index], sequence.prefix(index, size))
                 sequence.num_hashed_blocks = index + 1

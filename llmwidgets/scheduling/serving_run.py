@@ -2,76 +2,21 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from typing import Literal
 
-import numpy as np
-
 from llmwidgets.records.events import Event, FinishReason
-from llmwidgets.records.request import Request, ServingConfig, number_requests
+from llmwidgets.records.kv_shape import KVShape
+from llmwidgets.records.request import Request, number_requests
 from llmwidgets.records.serving import Serving, ServingSteps, StepLog
-from llmwidgets.records.serving_metrics import RequestMetrics, ServingMetrics
+from llmwidgets.records.serving_config import ServingConfig
+from llmwidgets.scheduling.measures import Counts, Trace
 from llmwidgets.scheduling.scheduler import Scheduler, SchedulerOutput
 from llmwidgets.scheduling.sequence import Sequence
 
 Recording = Literal["steps", "summary"]
-
-
-@dataclass
-class _Trace:
-    """What becomes one `RequestMetrics`."""
-
-    prompt_tokens: int
-    arrived: float
-    admitted: float | None = None
-    token_times: array[float] = field(default_factory=lambda: array("d"))
-    finish_reason: FinishReason | Literal["abort"] | None = None
-    hit_tokens: int = 0
-    preemptions: int = 0
-    high_water: int = 0
-    """Tokens that were computed at least once."""
-    recomputed_tokens: int = 0
-
-    def compute(self, start: int, stop: int) -> None:
-        self.recomputed_tokens += max(0, min(stop, self.high_water) - start)
-        self.high_water = max(self.high_water, stop)
-
-    def metrics(self, request_id: str) -> RequestMetrics:
-        return RequestMetrics(
-            request_id,
-            self.prompt_tokens,
-            self.arrived,
-            self.admitted,
-            np.array(self.token_times, np.float64),
-            self.finish_reason,
-            self.hit_tokens,
-            self.preemptions,
-            self.recomputed_tokens,
-        )
-
-
-@dataclass
-class _Counts:
-    """One number a step."""
-
-    scheduled_tokens: array[int] = field(default_factory=lambda: array("q"))
-    num_running: array[int] = field(default_factory=lambda: array("q"))
-    num_waiting: array[int] = field(default_factory=lambda: array("q"))
-    free_blocks: array[int] = field(default_factory=lambda: array("q"))
-    unfilled_slots: array[int] = field(default_factory=lambda: array("q"))
-
-    def add(self, scheduler: Scheduler, output: SchedulerOutput) -> None:
-        size = scheduler.config.block_size
-        self.scheduled_tokens.append(sum(output.scheduled_tokens.values()))
-        self.num_running.append(len(scheduler.running))
-        self.num_waiting.append(len(scheduler.waiting))
-        self.free_blocks.append(scheduler.pool.num_free_blocks)
-        self.unfilled_slots.append(
-            sum(len(s.block_table) * size - s.num_computed_tokens for s in scheduler.running)
-        )
 
 
 class ServingRun:
@@ -88,6 +33,7 @@ class ServingRun:
         record: Recording = "steps",
         timed: bool = False,
         model: str = "",
+        kv_shape: KVShape | None = None,
     ) -> None:
         """Check all requests, and run nothing yet.
 
@@ -97,6 +43,7 @@ class ServingRun:
             record: `"steps"` keeps the events; `"summary"` only what the metrics and outputs need.
             timed: whether `end_step` is given seconds, which become the unit of all times.
             model: name of the model.
+            kv_shape: how large the keys and values of one token are, if a model runs.
 
         Raises:
             ValueError: for equal ids, and for a request that could never finish.
@@ -106,7 +53,7 @@ class ServingRun:
         self.requests = number_requests(requests)
         for request in self.requests:
             config.check(request)
-        self.config, self.model, self.timed = config, model, timed
+        self.config, self.model, self.timed, self.kv_shape = config, model, timed, kv_shape
         self._events: list[Event] | None = [] if record == "steps" else None
         self.scheduler = Scheduler(config, self._events)
         self.log: list[StepLog] = []
@@ -117,8 +64,8 @@ class ServingRun:
         self.iteration = -1
         """The engine's clock, by which requests arrive."""
         self._coming = deque(sorted(self.requests, key=lambda request: request.arrival))
-        self._traces: dict[str, _Trace] = {}
-        self._counts = _Counts()
+        self._traces: dict[str, Trace] = {}
+        self._counts = Counts()
         self._output: SchedulerOutput | None = None
         self._num_scheduling_events = 0
         self._now = 0.0
@@ -142,7 +89,8 @@ class ServingRun:
         for request_id, hit_tokens in output.cached_tokens.items():
             trace = self._traces[request_id]
             trace.hit_tokens += hit_tokens
-            trace.admitted = self._now if trace.admitted is None else trace.admitted
+            if trace.admitted is None:
+                trace.admitted, trace.first_step = self._now, self._counts.num_steps - 1
         for request_id, num_tokens in output.scheduled_tokens.items():
             stop = self.scheduler.sequences[request_id].num_computed_tokens
             self._traces[request_id].compute(stop - num_tokens, stop)
@@ -211,26 +159,31 @@ class ServingRun:
     def serving(self) -> Serving:
         """Return the record of what has run; what still runs is aborted."""
         self.close()
-        metrics = ServingMetrics(
-            unit="seconds" if self.timed else "steps",
-            requests=tuple(trace.metrics(request_id) for request_id, trace in self._traces.items()),
-            duration=self._now,
-            num_steps=len(self._counts.num_running),
-            block_size=self.config.block_size,
-            num_gpu_blocks=self.config.num_gpu_blocks,
-            **{f.name: np.array(getattr(self._counts, f.name), np.int64) for f in fields(self._counts)},
+        return self.snapshot()
+
+    def snapshot(self) -> Serving:
+        """Return the record of what has run so far, between two steps; the run goes on."""
+        unfinished = {
+            name: tuple(sequence.token_ids[sequence.num_prompt_tokens :])
+            for name, sequence in self.scheduler.sequences.items()
+        }
+        metrics = self._counts.metrics(
+            self.config, self._traces, self._now, unit="seconds" if self.timed else "steps"
         )
-        return Serving(self.config, self.requests, tuple(self.log), self.outputs, metrics, self.model)
+        outputs = self.outputs | unfinished
+        log = tuple(self.log)
+        return Serving(self.config, self.requests, log, outputs, metrics, self.model, self.kv_shape)
 
     def _add(self, request: Request) -> None:
         if isinstance(request.prompt, str) or request.max_tokens is None:
             raise TypeError("unreachable: requests were checked")
         for name in request.sequence_ids:
             self.scheduler.add(name, request.prompt, request.max_tokens, request.priority)
-            self._traces[name] = _Trace(len(request.prompt), self._now)
+            self._traces[name] = Trace(len(request.prompt), self._now)
 
     def _end(self, sequence: Sequence, reason: FinishReason | Literal["abort"]) -> None:
-        self._traces[sequence.request_id].finish_reason = reason
+        trace = self._traces[sequence.request_id]
+        trace.finish_reason, trace.last_step = reason, self._counts.num_steps - 1
         self.outputs[sequence.request_id] = tuple(sequence.token_ids[sequence.num_prompt_tokens :])
 
     def _write(

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmwidgets.records.request import Request, ServingConfig, number_requests, require_integer
+from llmwidgets.records.request import Request, number_requests, require_integer
 from llmwidgets.records.serving import Serving
+from llmwidgets.records.serving_config import ServingConfig
 from llmwidgets.scheduling.serving_run import Recording, ServingRun
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from llmwidgets.records.events import Allocate, Cache, Chunk, Copy, Fill, ServingState
-from llmwidgets.records.request import Request, ServingConfig
+from llmwidgets.records.request import Request
+from llmwidgets.records.serving_config import ServingConfig
 from llmwidgets.scheduling.block_pool import BlockPool
 from llmwidgets.scheduling.scheduler import Scheduler
 

@@ -3,7 +3,8 @@
 import pytest
 
 from llmwidgets.records.events import Chunk, Preempt
-from llmwidgets.records.request import Request, ServingConfig
+from llmwidgets.records.request import Request
+from llmwidgets.records.serving_config import ServingConfig
 from llmwidgets.scheduling.scheduler import Scheduler
 from llmwidgets.scheduling.simulate import simulate
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import llmwidgets as lw
-from llmwidgets.records.request import ServingConfig
+from llmwidgets.records.serving_config import ServingConfig
 from llmwidgets.scheduling.serving_run import ServingRun
 
 KNOBS = {"block_size": 4, "num_gpu_blocks": 20, "max_num_seqs": 4, "max_num_batched_tokens": 32}

@@ -23,6 +23,9 @@ CONFIGS = st.builds(
     enable_prefix_caching=st.booleans(),
     enable_chunked_prefill=st.booleans(),
     scheduling_policy=st.sampled_from(["fcfs", "priority"]),
+    batching=st.sampled_from(["continuous", "static", "none"]),
+    cache=st.sampled_from(["paged", "contiguous_max", "contiguous_pow2"]),
+    max_model_len=st.integers(8, 40),
 )
 
 
@@ -89,6 +92,8 @@ class Serving(RuleBasedStateMachine):
         assert len(scheduler.running) <= config.max_num_seqs
         assert bool(self.output.preempted) <= (not self.output.new and not self.output.resumed)
         assert bool(scheduler.sequences) <= bool(self.output.scheduled_tokens or self.output.preempted)
+        if config.batching != "continuous" and self.output.new:  # a batch has ended before the next begins
+            assert {s.request_id for s in scheduler.running} <= set(self.state.batch)
         for request_id, num_tokens in self.output.scheduled_tokens.items():
             sequence = scheduler.sequences[request_id]
             for position in range(sequence.num_computed_tokens - num_tokens, sequence.num_computed_tokens):
@@ -147,7 +152,11 @@ class Serving(RuleBasedStateMachine):
             assert state.block_tables[sequence.request_id] == table
             assert state.token_ids[sequence.request_id] == sequence.token_ids
             assert state.computed[sequence.request_id] == sequence.num_computed_tokens
-            assert len(table) == -(-sequence.num_computed_tokens // size)
+            if self.config.cache == "paged":
+                assert len(table) == -(-sequence.num_computed_tokens // size)
+            else:  # room from the start, in a row
+                room = self.config.reserved_tokens(sequence.num_prompt_tokens, sequence.max_tokens)
+                assert table == list(range(table[0], table[0] + -(-room // size)))
             for position in range(sequence.num_computed_tokens):
                 held = self.memory[table[position // size], position % size]
                 assert held == tuple(sequence.token_ids[: position + 1])
@@ -200,6 +209,7 @@ def live(seed, rounds):
             enable_prefix_caching=draw.random() < 0.8,
             enable_chunked_prefill=draw.random() < 0.7,
             scheduling_policy=draw.choice(["fcfs", "priority"]),
+            batching=draw.choice(["continuous", "continuous", "static"]),
         )
     )
     for _ in range(rounds):

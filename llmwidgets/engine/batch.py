@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from llmwidgets.engine.kv_cache import KVCache, Slots
@@ -40,14 +42,15 @@ class Span:
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """How one layer attends, as observed."""
+    """What one layer caches and how it attends, as observed."""
 
     num_heads: int
     num_kv_heads: int
     key_size: int
     value_size: int
     bytes_per_number: int
-    scaling: float
+    scaling: float | None
+    """None, like all below, on the compatible path: how the layer attends stays inside the model."""
     sliding_window: int | None
     softcap: float | None
     sinks: Tensor | None
@@ -76,6 +79,15 @@ class Batch:
     capture: Capture | None = None
     layers: dict[int, LayerFacts] = field(default_factory=dict)
     masks: list[WantedMask] = field(default_factory=list)
+
+    @cached_property
+    def scattered_slots(self) -> Tensor | None:
+        """Slots of all sequences whose blocks do not lie in a row, one after the other; None for none.
+
+        A layer reads them at once: a copy a sequence would take half as long again.
+        """
+        scattered = [span.slots for span in self.spans if isinstance(span.slots, Tensor)]
+        return torch.cat(scattered) if scattered else None
 
     def note_layer(self, layer: int, query: Tensor, key: Tensor, value: Tensor, attend: Attend) -> None:
         """Record that a layer was reached, and keep its queries if they are wanted."""

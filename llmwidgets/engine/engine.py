@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from llmwidgets.engine.attend import attend
 from llmwidgets.engine.batch import LayerFacts
-from llmwidgets.engine.forward import PackedForward
+from llmwidgets.engine.context_length import check_reach, trained_length
 from llmwidgets.engine.generate import Run, finish, stream
-from llmwidgets.engine.probe import check_reach, probe
+from llmwidgets.engine.probe import choose_forward
 from llmwidgets.engine.prompt import Prompt, encode
+from llmwidgets.engine.roofline import roofline
+from llmwidgets.engine.rotate import rotate
+from llmwidgets.engine.rotate_plan import plan_rotate
+from llmwidgets.engine.serve import ServingIterator, serve
 from llmwidgets.records.attention import Attention
 from llmwidgets.records.generation import Generation, GenerationDelta
 from llmwidgets.records.kv_shape import KVShape
+from llmwidgets.records.request import Request
+from llmwidgets.records.roofline import Ceilings, RooflineSweep
+from llmwidgets.records.rotation import Rotation
 from llmwidgets.records.sampling_params import SamplingParams, stop_strings
-
-_UNSTATED_LENGTH = 2048  # for families without a trained length in their config, such as those with ALiBi
+from llmwidgets.records.serving import Serving
 
 
 class Engine:
@@ -36,7 +42,7 @@ class Engine:
             ValueError: if the model's family cannot run here, or max_model_len is out of its reach.
         """
         config = model.config.get_text_config()
-        trained = _trained_length(config)
+        trained = trained_length(config)
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.max_model_len = trained if max_model_len is None else max_model_len
@@ -51,11 +57,11 @@ class Engine:
         self.name: str = model.name_or_path or type(model).__name__
         self.vocab_size: int = config.vocab_size
         self.eos_token_ids = _eos_token_ids(model)
-        self.forward = PackedForward(model)
-        self.layers = probe(self.forward, self.vocab_size, min(trained, self.max_model_len))
+        probed = choose_forward(model, self.vocab_size, min(trained, self.max_model_len))
+        self.forward, self.layers = probed.forward, probed.layers
         self.kv_shape = _kv_shape(self.layers)
         if self.max_model_len > trained:
-            check_reach(self.forward, self.max_model_len)
+            check_reach(self.forward, config, self.max_model_len)
 
     def generate(
         self,
@@ -158,18 +164,118 @@ class Engine:
         """
         return attend(self, prompt, max_tokens, edit, layers, heads)
 
+    def rotate(
+        self,
+        prompt: Prompt,
+        *,
+        layers: int | Sequence[int] | None = None,
+        heads: int | Sequence[int] | None = None,
+        scalings: str | Sequence[str] = ("none", "linear", "dynamic", "yarn"),
+        factor: float | None = None,
+        max_distance: int | None = None,
+        text: Prompt | None = None,
+        max_position: int | None = None,
+        bucket_size: int | None = None,
+        num_windows: int = 1,
+    ) -> Rotation:
+        """Show how the model turns positions into angles (RoPE, Su et al. 2021), and what lies past them.
+
+        Args:
+            prompt: text, or token ids as they are, whose queries and keys are kept as they were before they
+                were turned.
+            layers: which layers to keep; by default all that turn by the same frequencies.
+            heads: which query heads to keep; by default all.
+            scalings: what stretches the frequencies: `"linear"` (position interpolation, Chen et al. 2023),
+                `"dynamic"` (dynamic NTK) and `"yarn"` (both Peng et al. 2023); `"none"` is always there.
+            factor: by how much, at least 1; by default what max_position (or max_distance, without a text)
+                needs.
+            max_distance: how far apart queries and keys are looked at; by default four trained lengths.
+            text: also measure how well this is predicted, by position, with each scaling. That takes a pass
+                over max_position tokens for each scaling and window, and several for `"dynamic"`.
+            max_position: how many positions the text is run over, at most and by default max_model_len.
+            bucket_size: positions whose loss is averaged; by default a quarter of the trained length.
+            num_windows: pieces of the text, spread evenly over it, that are run and averaged.
+
+        Raises:
+            ValueError: for a value that is not allowed, or a model without a rotary embedding.
+        """
+        plan = plan_rotate(
+            self, prompt, layers, heads, scalings, factor, max_distance, text, max_position, bucket_size,
+            num_windows,
+        )  # fmt: skip
+        return rotate(self, plan)
+
+    @property
+    def path(self) -> Literal["packed", "compatible"]:
+        """How the model runs: its attention taken over, or left to itself, one sequence at a time."""
+        return self.forward.path
+
+    def serve(
+        self, requests: Iterable[Request], *, record: Literal["steps", "summary"] = "steps", **knobs: Any
+    ) -> Serving:
+        """Run a workload with vLLM's scheduler over one pool of KV blocks, and keep every step.
+
+        Args:
+            requests: what is asked; `Request.arrival` counts engine steps.
+            record: `"steps"` keeps each step; `"summary"` only outputs and metrics, for large workloads.
+            **knobs: fields of `ServingConfig` (`block_size=16`, `num_gpu_blocks=64`, `max_num_seqs=8`,
+                `max_num_batched_tokens=64`, `enable_prefix_caching=True`, ...), and the sampling arguments
+                of `generate` as defaults, over which a `Request`'s own go. `max_model_len` is by default
+                the engine's. Child i of a request with `n` above 1 has the seed `seed + i`.
+
+        Returns:
+            A `Serving` whose times are in seconds.
+
+        Raises:
+            ValueError: before anything runs, with what was given and what is allowed: an unknown knob, equal
+                ids, a request that could never finish.
+        """
+        return serve(self, requests, record, knobs)
+
+    def serve_steps(self, requests: Iterable[Request], **knobs: Any) -> ServingIterator:
+        """Run a workload as `serve` does, and yield each step when it has run.
+
+        Returns:
+            An iterator of `ServingStep`, with `abort(request_id)` between two steps, `serving()` for the
+            record so far, and `close()` to leave early.
+
+        Raises:
+            ValueError: as `serve`, before anything runs.
+        """
+        return ServingIterator(self, requests, "steps", knobs)
+
+    def roofline(
+        self,
+        prompt_lengths: Sequence[int] = (16, 64, 256),
+        batch_sizes: Sequence[int] = (1, 2, 4, 8, 16, 32),
+        context: int = 128,
+        ceilings: Ceilings | None = None,
+    ) -> RooflineSweep:
+        """Time prefill and decode steps, and hold them against what this machine could do at best.
+
+        FLOPs and bytes are counted from the model's shapes (`flops.WorkCounter`), and the FLOPs checked once
+        against PyTorch's own counter; times are of the fastest of several steps, without sampling.
+
+        Args:
+            prompt_lengths: tokens of each prefill of one sequence.
+            batch_sizes: sequences of each decode step, one new token each.
+            context: tokens that each sequence of a decode step has in the cache.
+            ceilings: the machine's limits, from an earlier sweep on the same machine; by default they are
+                measured, which takes about a second.
+
+        Raises:
+            ValueError: for a length out of reach, before any work; for a model that cannot be counted, such
+                as a mixture of experts.
+        """
+        return roofline(self, prompt_lengths, batch_sizes, context, ceilings)
+
     def __repr__(self) -> str:
-        """Return one line with name, size and place."""
+        """Return one line with name, size and place, and the path if it is not the packed one."""
+        path = "" if self.path == "packed" else f", {self.path} path"
         return (
             f"Engine({self.name!r}, {len(self.layers)} layers, max_model_len={self.max_model_len}, "
-            f"{str(self.model.dtype).removeprefix('torch.')}, {self.forward.device})"
+            f"{str(self.model.dtype).removeprefix('torch.')}, {self.forward.device}{path})"
         )
-
-
-def _trained_length(config: Any) -> int:
-    names = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
-    found = [getattr(config, name, None) for name in names]
-    return next((length for length in found if isinstance(length, int)), _UNSTATED_LENGTH)
 
 
 def _kv_shape(layers: Sequence[LayerFacts]) -> KVShape:

@@ -1,12 +1,13 @@
-"""The one forward path: ragged chunks of sequences, packed in a row, through an unmodified model."""
+"""`Forward`: ragged chunks of sequences through an unmodified model; `PackedForward`: all in one row."""
 
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
-from typing import Any
+from typing import Any, ClassVar, Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -22,17 +23,18 @@ from llmwidgets.engine.kv_cache import KVCache
 _locks: WeakKeyDictionary[torch.nn.Module, Any] = WeakKeyDictionary()
 
 
-class PackedForward:
-    """Runs packed batches; outside a pass the model is as it was, and usable as plain Transformers."""
+class Forward(ABC):
+    """Runs batches of one model over a paged cache; how keys and values reach the cache is the path's own."""
+
+    path: ClassVar[Literal["packed", "compatible"]]
+    gate: ClassVar[str]
+    """Where the path meets each layer, in words."""
 
     def __init__(self, model: Any) -> None:
         """Learn what a causal LM of Transformers takes; the model stays as it is."""
-        attention.register()
         self.model = model
         self.lock = _locks.setdefault(model, RLock())
-        found = {id(module.config): module.config for module in model.modules() if hasattr(module, "config")}
-        self._configs = [c for c in found.values() if hasattr(c, "_attn_implementation_internal")]
-        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._parameters = frozenset(inspect.signature(model.forward).parameters)
 
     @property
     def device(self) -> torch.device:
@@ -68,15 +70,9 @@ class PackedForward:
             capture=capture,
         )
 
+    @abstractmethod
     def run(self, batch: Batch) -> Tensor:
         """Run the model, write the cache, and return the wanted logits, shape (M, vocabulary)."""
-        keep = {"logits_to_keep": batch.logit_rows} if self._keeps_logits else {}
-        with self.lock, torch.inference_mode(), self._our_attention(batch):
-            output = self.model(
-                input_ids=batch.token_ids[None], position_ids=batch.positions[None], use_cache=False, **keep
-            )
-            logits: Tensor = output.logits[0]
-            return logits if keep else logits[batch.logit_rows]
 
     def plain(self, token_ids: Sequence[int]) -> Tensor:
         """Return the logits of all positions, shape (T, vocabulary), by the model's own attention."""
@@ -84,6 +80,34 @@ class PackedForward:
             ids = torch.tensor([list(token_ids)], device=self.device)
             logits: Tensor = self.model(input_ids=ids, use_cache=False).logits[0]
             return logits
+
+
+class PackedForward(Forward):
+    """One pass for the whole batch, by our attention function.
+
+    Outside a pass the model is as it was, and usable as plain Transformers.
+    """
+
+    path = "packed"
+    gate = "Transformers' attention interface"
+
+    def __init__(self, model: Any) -> None:
+        """Find the places where the model's attention is chosen."""
+        super().__init__(model)
+        attention.register()
+        found = {id(module.config): module.config for module in model.modules() if hasattr(module, "config")}
+        self._configs = [c for c in found.values() if hasattr(c, "_attn_implementation_internal")]
+        self._keeps_logits = "logits_to_keep" in self._parameters
+
+    def run(self, batch: Batch) -> Tensor:
+        """Run all chunks at once."""
+        keep = {"logits_to_keep": batch.logit_rows} if self._keeps_logits else {}
+        with self.lock, torch.inference_mode(), self._our_attention(batch):
+            output = self.model(
+                input_ids=batch.token_ids[None], position_ids=batch.positions[None], use_cache=False, **keep
+            )
+            logits: Tensor = output.logits[0]
+            return logits if keep else logits[batch.logit_rows]
 
     @contextmanager
     def _our_attention(self, batch: Batch) -> Iterator[None]:

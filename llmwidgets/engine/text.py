@@ -121,5 +121,5 @@ def _is_byte_level(tokenizer: Any) -> bool:
 def _byte_letters() -> dict[str, int]:
     """Return GPT-2's alphabet, one printable letter a byte (Radford et al. 2019, `bytes_to_unicode`)."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
+    others = sorted({*range(256)} - {*printable})
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}

@@ -30,8 +30,8 @@ class Distribution(Record):
     probabilities: NDArray[np.float32]
     """Of each candidate after each stage, shape (stages, C); 0 once a stage has taken it out."""
     starts: NDArray[np.float32]
-    """Where each candidate's part begins when the probabilities of all tokens after the last stage are laid
-    end to end from 0 to 1, the most probable first; the drawn number lies in the new token's part; shape (C,)."""
+    """Where each candidate's part begins when the final probabilities of all tokens are laid end to end from
+    0 to 1, the most probable first; the drawn number lies in the new token's part; shape (C,)."""
     num_kept: tuple[int, ...]
     """How many tokens of the whole vocabulary each stage left."""
     entropies: tuple[float, ...]

@@ -80,6 +80,11 @@ class Generation(Record):
             raise ValueError("token_ids, tokens and steps of a Generation must have the same length")
 
     @property
+    def num_forwards(self) -> int:
+        """Forward passes of the model: one for each new token."""
+        return len(self.steps)
+
+    @property
     def token_forwards(self) -> int:
         """Tokens that went through the model in all steps together."""
         return sum(step.num_scheduled_tokens for step in self.steps)

@@ -22,8 +22,9 @@ class Record:
 
     __slots__ = ()
 
-    default_view: ClassVar[str | None] = None
-    """`"module:Class"` of the widget that draws this record, or None; resolved when displayed."""
+    default_view: ClassVar[str | tuple[str, ...] | None] = None
+    """`"module:Class"` of the widget that draws this record, several for widgets below each other with linked
+    selections, or None; resolved when displayed."""
 
     def __repr__(self) -> str:
         """Return one short line that is the same in each run."""
@@ -50,8 +51,8 @@ class Record:
         if self.default_view is None:
             return text
         try:
-            module, _, name = self.default_view.partition(":")
-            widget = getattr(import_module(module), name)(self)
+            # By name, since records import nothing of the project.
+            widget = import_module("llmwidgets.widgets.linked").figure_of(self)
             return widget._repr_mimebundle_(include=include, exclude=exclude) or text
         except Exception:  # display must not fail: without anywidget, or outside a notebook, the text stands
             return text

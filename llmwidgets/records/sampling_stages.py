@@ -1,8 +1,8 @@
 """From logits to the probabilities that a token is drawn with: penalties, temperature, min-p, top-k, top-p.
 
-Each stage is a function of logits that returns logits; a token that a stage takes out has -inf. The draw inverts
-the cumulative distribution, so one recorded number repeats it. NumPy only: the engine samples with these
-functions, and whoever holds a record's logits can ask what other arguments would have made of them.
+Each stage is a function of logits that returns logits; a token that a stage takes out has -inf. The draw
+inverts the cumulative distribution, so one recorded number repeats it. NumPy only: the engine samples with
+these functions, and whoever holds a record's logits can ask what other arguments would have made of them.
 """
 
 from __future__ import annotations
@@ -137,6 +137,11 @@ def random_numbers(seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(seed))
 
 
+def choose(logits: Floats, uniform: float | None) -> int:
+    """Return the token that `uniform` draws from the last stage's logits; the greatest without a number."""
+    return int(logits.argmax()) if uniform is None else draw(softmax(logits), uniform)
+
+
 def draw(probabilities: Floats, uniform: float) -> int:
     """Return the token at which the cumulative distribution passes `uniform`, from [0, 1).
 
@@ -145,7 +150,8 @@ def draw(probabilities: Floats, uniform: float) -> int:
     order = np.argsort(-probabilities, kind="stable")
     cumulative = np.cumsum(probabilities[order])
     place = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
-    return int(order[min(place, np.count_nonzero(probabilities) - 1)])  # rounding may step past the last
+    last = int(np.count_nonzero(probabilities)) - 1
+    return int(order[min(place, last)])  # rounding may step past the last
 
 
 def draw_starts(probabilities: Floats) -> Floats:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import overload
+from typing import ClassVar, overload
 
 from llmwidgets.records.events import (
     Abort,
@@ -193,6 +193,11 @@ class ServingSteps(Sequence[ServingStep]):
 @dataclass(frozen=True, repr=False, eq=False)
 class Serving(Record):
     """A workload, the knobs, and what happened."""
+
+    default_view: ClassVar[str | tuple[str, ...] | None] = (
+        "llmwidgets.widgets.batch_timeline:BatchTimeline",
+        "llmwidgets.widgets.kv_cache_grid:KVCacheGrid",
+    )
 
     config: ServingConfig
     requests: tuple[Request, ...]

@@ -108,8 +108,8 @@ class ServingConfig(Record):
             raise ValueError(f"request {request.request_id!r} needs token ids and max_tokens here")
         total = len(request.prompt) + request.max_tokens
         limits = {
-            "max_model_len": self.max_model_len,
             "the pool's (num_gpu_blocks - 1) * block_size": self.pool_tokens,
+            "max_model_len": self.max_model_len,
         }
         if not self.enable_chunked_prefill:
             limits["max_num_batched_tokens without chunked prefill"] = self.max_num_batched_tokens

@@ -24,7 +24,7 @@ def scripted(engine, monkeypatch):
         tokens = itertools.chain(text.encode(), itertools.repeat(then))
 
         def choose(self, logits, prompt, output, forced):
-            return Choice(next(tokens), -1.0, None, (StageLogits("model", logits.double()),))
+            return Choice(next(tokens), -1.0, None, (StageLogits("model", logits.double().numpy()),))
 
         monkeypatch.setattr(Sampler, "__call__", choose)
         return engine
@@ -111,7 +111,7 @@ def test_bytes_that_never_become_a_character_come_at_the_end(engine, monkeypatch
     tokens = iter(b"ab\xe2")
 
     def choose(self, logits, prompt, output, forced):
-        return Choice(next(tokens), -1.0, None, (StageLogits("model", logits.double()),))
+        return Choice(next(tokens), -1.0, None, (StageLogits("model", logits.double().numpy()),))
 
     monkeypatch.setattr(Sampler, "__call__", choose)
     texts = [delta.text for delta in engine.stream(PROMPT, max_tokens=3)]

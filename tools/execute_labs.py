@@ -30,19 +30,18 @@ WIDTH = 960
 # Runs in the kernel before the first cell: whatever is displayed as a widget is also written as a page.
 HOOK = f"""
 def _export_widgets():
-    import importlib, itertools, os, pathlib
+    import itertools, os, pathlib
+    from llmwidgets.widgets.linked import figure_of
     folder = pathlib.Path(os.environ["LLMWIDGETS_EXPORT_DIR"])
     formatter = get_ipython().display_formatter
     as_it_is, numbers = formatter.format, itertools.count()
 
     def drawn(shown):
-        view = getattr(shown, "default_view", None)
-        if not isinstance(view, str):
-            return shown
-        module, _, name = view.partition(":")
-        return getattr(importlib.import_module(module), name)(shown)
+        return shown if hasattr(shown, "to_html") else figure_of(shown)
 
     def format(shown, include=None, exclude=None):
+        if hasattr(shown, "wait"):
+            shown.wait()
         data, metadata = as_it_is(shown, include, exclude)
         if {WIDGET!r} in data:
             name = f"{{next(numbers)}}.html"

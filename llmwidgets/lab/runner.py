@@ -25,9 +25,21 @@ class Runner:
         """Run for these arguments as soon as the run under way ends; return at once."""
         with self._lock:
             self._next = arguments
+            self._lock.notify_all()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="llmwidgets-explore", daemon=True)
                 self._thread.start()
+
+    @property
+    def newer(self) -> bool:
+        """Whether newer arguments wait for the run under way to end."""
+        with self._lock:
+            return self._next is not None
+
+    def settle(self, seconds: float) -> bool:
+        """Wait inside a run; return at once with False when newer arguments come, else True."""
+        with self._lock:
+            return not self._lock.wait_for(lambda: self._next is not None, seconds)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing runs and nothing is queued; return whether that was reached."""

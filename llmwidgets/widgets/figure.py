@@ -111,3 +111,9 @@ class RecordFigure(Figure):
     def __init__(self, record: Any, **traits: Any) -> None:
         super().__init__(**traits)
         self.record = record
+
+    def foresee(self, arguments: dict[str, Any]) -> None:
+        """Show what follows at once from new arguments of the record's function; the new record comes later.
+
+        By default nothing follows at once.
+        """

@@ -186,6 +186,30 @@ def test_the_text_twin_names_settings_and_picture(calls):
     assert text.startswith("explore(tokens=6)\nAttention weights of layer 0, head 0")
 
 
+def test_a_view_shows_what_it_can_foresee_while_the_function_still_runs():
+    from llmwidgets.widgets.next_token import NextToken
+    from llmwidgets.widgets.next_token_source import DrawnSteps, given_steps
+
+    started, go = threading.Event(), threading.Event()
+    rows = np.random.default_rng(0).normal(0, 3, (3, 50))
+
+    def generate(temperature: float) -> DrawnSteps:
+        if temperature == 2.0:
+            started.set()
+            assert go.wait(10)
+        return given_steps(rows, [f"t{i}" for i in range(50)], None, ())
+
+    x = explore(generate, NextToken, temperature=(0.0, 2.0))
+    record = x.record
+    x.knobs["temperature"].value = 2.0
+    assert started.wait(10)
+    assert x.widget._what_if["stages"] == ["model", "temperature"]
+    assert x.widget.record is record
+    go.set()
+    assert x._runner.wait(10)
+    assert x.widget.record is not record
+
+
 def test_what_is_picked_in_the_view_goes_to_the_function():
     from llmwidgets.widgets.next_token import NextToken
     from llmwidgets.widgets.next_token_source import DrawnSteps, given_steps

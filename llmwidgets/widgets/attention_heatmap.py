@@ -14,7 +14,7 @@ from llmwidgets.widgets.attention_source import AttentionSource, given_attention
 from llmwidgets.widgets.attention_tiles import WHOLE, View, thumbnails, tile, whole_map
 from llmwidgets.widgets.figure import RecordFigure, pack
 
-PAGE_BYTES = 4 * 2**20  # up to here an exported page holds every head and stays interactive
+PAGE_BYTES = 8 * 2**20  # up to here an exported page holds every head and stays interactive
 
 
 class AttentionHeatmap(RecordFigure):

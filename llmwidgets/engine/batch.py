@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from llmwidgets.engine.kv_cache import KVCache, Slots
@@ -79,15 +77,6 @@ class Batch:
     capture: Capture | None = None
     layers: dict[int, LayerFacts] = field(default_factory=dict)
     masks: list[WantedMask] = field(default_factory=list)
-
-    @cached_property
-    def scattered_slots(self) -> Tensor | None:
-        """Slots of all sequences whose blocks do not lie in a row, one after the other; None for none.
-
-        A layer reads them at once: a copy a sequence would take half as long again.
-        """
-        scattered = [span.slots for span in self.spans if isinstance(span.slots, Tensor)]
-        return torch.cat(scattered) if scattered else None
 
     def note_layer(self, layer: int, query: Tensor, key: Tensor, value: Tensor, attend: Attend) -> None:
         """Record that a layer was reached, and keep its queries if they are wanted."""

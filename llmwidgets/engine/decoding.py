@@ -35,8 +35,9 @@ class Decoding:
         prompt_token_ids: Sequence[int],
         params: SamplingParams,
         output_prefix: Sequence[int] = (),
+        with_text: bool = True,
     ) -> None:
-        """Begin with no output.
+        """Begin with no output; without text, all pieces of it are empty, and stop strings are not seen.
 
         Raises:
             ValueError: if `output_prefix` is longer than `max_tokens` or holds what is no token.
@@ -48,7 +49,7 @@ class Decoding:
         self.finish_reason: FinishReason | None = None
         self._eos_token_ids = frozenset() if params.ignore_eos else engine.eos_token_ids
         self._sampler = Sampler(params)
-        self._detokenizer = Detokenizer(engine.tokenizer)
+        self._detokenizer = Detokenizer(engine.tokenizer if with_text else None)
         self._stop = StopStrings(params.stop)
 
     @property

@@ -128,8 +128,9 @@ class ServingIterator(Iterator[ServingStep]):
             if name in to_sample:
                 names.append(name)
             if name not in self._decodings:
-                prompt = sequence.token_ids[: sequence.num_prompt_tokens]
-                self._decodings[name] = Decoding(self.engine, prompt, self._params[name])
+                prompt, params = sequence.token_ids[: sequence.num_prompt_tokens], self._params[name]
+                # Outputs are token ids: text is made only where a stop string may end it.
+                self._decodings[name] = Decoding(self.engine, prompt, params, with_text=bool(params.stop))
         for name in output.preempted:
             self._slots.forget(name)
         if not chunks:

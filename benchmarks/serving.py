@@ -1,6 +1,6 @@
 """Measures `engine.serve` beside Transformers' own ways to serve the same 32 requests, in one process.
 
-    python -m benchmarks.serving [--device cuda --dtype bfloat16] [--rounds 3] [--threads 1]
+    python -m benchmarks.serving [--rounds 3] [--vllm-python PATH] [--device cuda --dtype bfloat16]
 
 On the CPU the figure is CPU time, of all threads together; on a GPU it is time on the clock. Rounds are
 interleaved and the least of each contender counts. Prints a Markdown table.
@@ -9,12 +9,16 @@ interleaved and the least of each contender counts. Prints a Markdown table.
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import platform
 import random
+import subprocess
 import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,9 +27,11 @@ from transformers.generation.configuration_utils import ContinuousBatchingConfig
 
 import llmwidgets as lw
 from llmwidgets.engine import attention
+from llmwidgets.engine.bundled import bundled_folder
 from llmwidgets.engine.kv_cache import KVCache
 
 BLOCKS, BLOCK_SIZE, BUDGET = 512, 16, 512
+VLLM = "vLLM's CPU build"
 Outputs = dict[str, tuple[int, ...]]
 
 
@@ -42,6 +48,7 @@ BOUNDS = {
     "model.generate, static batches of 8": Bound(at_least=2.5),
     "Transformers' continuous batching": Bound(at_least=2.0),
     "the floor: same packing, no attention": Bound(at_most=1.5),
+    VLLM: Bound(at_least=1.0),
 }
 
 
@@ -146,6 +153,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--vllm-python", help="an interpreter that has vLLM's CPU build")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     contenders = Contenders(options.device, options.dtype)
@@ -158,9 +166,13 @@ def main() -> None:
     }
     on_cpu = options.device == "cpu"
     seconds, outputs = interleave(runs, options.rounds, time.process_time if on_cpu else synchronized)
+    if options.vllm_python:
+        seconds[VLLM], outputs[VLLM] = by_vllm(contenders, options)
     describe(contenders, options)
     print("| against | seconds | ours | ratio | bound | same tokens |\n|---|---|---|---|---|---|")
     for name, bound in BOUNDS.items():
+        if name not in seconds:
+            continue
         print(row(name, bound if on_cpu else Bound(), seconds, outputs))
     if on_cpu:
         print_own(contenders, seconds["ours"])
@@ -179,6 +191,36 @@ def interleave(
             if turn:
                 seconds[name] = min(seconds[name], clock() - begin)
     return seconds, outputs
+
+
+def by_vllm(contenders: Contenders, options: argparse.Namespace) -> tuple[float, Outputs]:
+    """Serve the same requests in a process of vLLM's own, right after ours."""
+    asked = {
+        "model": str(bundled_folder("classics")),
+        "requests": [[list(request.prompt), request.max_tokens] for request in contenders.requests],
+        "rounds": options.rounds,
+    }
+    own = {
+        "OMP_NUM_THREADS": str(options.threads),
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # so that its CPU time is this process's
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "TORCHDYNAMO_DISABLE": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    script = Path(__file__).with_name("vllm_cpu.py")
+    done = subprocess.run(
+        [options.vllm_python, str(script)],
+        input=json.dumps(asked),
+        env=os.environ | own,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=1200,
+    )
+    said = json.loads(done.stdout.strip().splitlines()[-1])
+    return said["seconds"], {f"r{i}": tuple(tokens) for i, tokens in enumerate(said["outputs"])}
 
 
 def synchronized() -> float:

@@ -56,8 +56,8 @@ def quantiles(seconds: list[float]) -> tuple[float, float]:
 
 
 @contextmanager
-def notebook(browser: Browser, cell: str, run: bool = True) -> Iterator[Notebook]:
-    """Open a notebook of one cell in a fresh server, and run it unless told otherwise."""
+def notebook(browser: Browser, cell: str, run: bool = True, ready: str = TITLE) -> Iterator[Notebook]:
+    """Open a notebook of one cell in a fresh server, and run it until `ready` holds, unless told otherwise."""
     with tempfile.TemporaryDirectory() as folder:
         write_notebook(Path(folder) / "bench.ipynb", cell)
         with serving(Path(folder), Path(folder) / "home") as server:
@@ -66,7 +66,7 @@ def notebook(browser: Browser, cell: str, run: bool = True) -> Iterator[Notebook
                 opened.run_all()
                 if errors := opened.cell_errors():
                     raise RuntimeError(errors)
-                opened.page.wait_for_function(TITLE)
+                opened.page.wait_for_function(ready)
             yield opened
             opened.close()
 

@@ -1,7 +1,7 @@
 """Serves requests with vLLM's CPU build, in vLLM's own interpreter; `benchmarks.serving` starts it.
 
-Reads `{"model", "requests": [[token ids, max_tokens], ...], "rounds"}` from standard input, prints one line of
-JSON: the least CPU seconds of the rounds, and the new tokens of each request.
+Reads `{"model", "requests": [[token ids, max_tokens], ...], "rounds"}` from standard input. Prints one line
+of JSON: the least CPU seconds of the rounds, and the new tokens of each request.
 """
 
 import json

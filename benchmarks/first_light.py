@@ -57,7 +57,7 @@ def quantiles(seconds: list[float]) -> tuple[float, float]:
 
 @contextmanager
 def notebook(browser: Browser, cell: str, run: bool = True, ready: str = TITLE) -> Iterator[Notebook]:
-    """Open a notebook of one cell in a fresh server, and run it until `ready` holds, unless told otherwise."""
+    """Open a notebook of one cell in a fresh server; unless told otherwise, run it until `ready` holds."""
     with tempfile.TemporaryDirectory() as folder:
         write_notebook(Path(folder) / "bench.ipynb", cell)
         with serving(Path(folder), Path(folder) / "home") as server:

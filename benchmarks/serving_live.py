@@ -1,9 +1,9 @@
-"""Measures `explore(engine.serve, ...)` as a user meets it: a knob is dragged and let go, in a real JupyterLab.
+"""Measures `explore(engine.serve, ...)` in a real JupyterLab: a knob is dragged and let go.
 
     python -m benchmarks.serving_live
 
-Each move is an input event of the slider. COUNTED is the replay of the last tokens, once the timeline shows another
-picture; MEASURED is the first picture of the model's own steps after it.
+Each move is an input event of the slider. COUNTED is the replay of the last tokens, once the timeline shows
+another picture; MEASURED is the first picture of the model's own steps after it.
 """
 
 from __future__ import annotations

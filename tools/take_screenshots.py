@@ -1,12 +1,13 @@
 """Takes the README's pictures of each widget, light and dark, from records of the bundled model.
 
-    python -m tools.take_screenshots
+    python -m tools.take_screenshots [attention_heatmap next_token ...]
 
 Needs Chromium and the `test` extra. Writes docs/images/<widget>-<theme>.png.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import tempfile
 from collections.abc import Callable
@@ -41,7 +42,37 @@ def next_token(engine: lw.Engine) -> tuple[str, Callable[[Page], None]]:
     return lw.NextToken(generation, step=3).to_html(), lambda _page: None
 
 
-WIDGETS = {"attention_heatmap": attention_heatmap, "next_token": next_token}
+def served(engine: lw.Engine) -> lw.Serving:
+    """Serve questions about shared documents in a pool that is tight."""
+    requests = lw.workload("rag", 10, seed=2, scale=0.5)
+    knobs = {"block_size": 8, "num_gpu_blocks": 72, "max_num_seqs": 6, "max_num_batched_tokens": 48}
+    return engine.serve(requests, ignore_eos=True, **knobs)
+
+
+def batch_timeline(engine: lw.Engine) -> tuple[str, Callable[[Page], None]]:
+    """Return the page of a run at its busiest step."""
+    return lw.BatchTimeline(served(engine)).to_html(), lambda _page: None
+
+
+def kv_cache_grid(engine: lw.Engine) -> tuple[str, Callable[[Page], None]]:
+    """Return the page of the same run with a shared block read out."""
+    return lw.KVCacheGrid(served(engine), selected_block=2).to_html(), lambda _page: None
+
+
+def rotary_dial(engine: lw.Engine) -> tuple[str, Callable[[Page], None]]:
+    """Return the page of one head's frequencies."""
+    return lw.RotaryDial(engine.rotate(PROMPT)).to_html(), lambda _page: None
+
+
+def roofline(engine: lw.Engine) -> tuple[str, Callable[[Page], None]]:
+    """Return the page of this machine's ceilings and the model's points below them."""
+    return lw.Roofline(engine.roofline()).to_html(), lambda _page: None
+
+
+WIDGETS = {
+    make.__name__: make
+    for make in (attention_heatmap, next_token, rotary_dial, roofline, batch_timeline, kv_cache_grid)
+}
 
 
 def take(browser: Browser, html: str, prepare: Callable[[Page], None], theme: str, path: Path) -> None:
@@ -65,13 +96,16 @@ def take(browser: Browser, html: str, prepare: Callable[[Page], None], theme: st
 
 
 def main() -> None:
-    """Take every picture."""
+    """Take every picture, or those named on the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("widgets", nargs="*", choices=[*WIDGETS, []], help="names (default: all)")
+    chosen = parser.parse_args().widgets or list(WIDGETS)
     IMAGES.mkdir(parents=True, exist_ok=True)
     engine = lw.load()
     with sync_playwright() as playwright:
         browser = launch(playwright)
-        for name, make in WIDGETS.items():
-            html, prepare = make(engine)
+        for name in chosen:
+            html, prepare = WIDGETS[name](engine)
             for theme in ("light", "dark"):
                 path = IMAGES / f"{name}-{theme}.png"
                 take(browser, html, prepare, theme, path)

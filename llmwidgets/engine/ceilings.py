@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from llmwidgets.engine.timing import fastest
+from llmwidgets.engine.timing import time_passes
 from llmwidgets.records.roofline import Ceilings
 
 _BUDGET = 0.2  # seconds for each of three measurements
@@ -42,15 +42,15 @@ def _flops_per_second(device: torch.device, dtype: torch.dtype) -> float:
     own = torch.Generator(device).manual_seed(0)
     left, right = (torch.rand(n, n, dtype=dtype, device=device, generator=own) for _ in range(2))
     out = torch.empty_like(left)
-    return 2 * n**3 / fastest(lambda: torch.mm(left, right, out=out), device, _BUDGET).seconds
+    return 2 * n**3 / time_passes(lambda: torch.mm(left, right, out=out), device, _BUDGET).seconds
 
 
 def _bytes_per_second(device: torch.device) -> float:
     size = _BUFFER.get(device.type, _LARGE_BUFFER)
     buffer = torch.ones(size // 4, dtype=torch.float32, device=device)
     half = len(buffer) // 2
-    read = fastest(buffer.sum, device, _BUDGET).seconds
-    copied = fastest(lambda: buffer[:half].copy_(buffer[half:]), device, _BUDGET).seconds
+    read = time_passes(buffer.sum, device, _BUDGET).seconds
+    copied = time_passes(lambda: buffer[:half].copy_(buffer[half:]), device, _BUDGET).seconds
     return size / min(read, copied)  # either way all of the buffer passes once
 
 

@@ -12,7 +12,7 @@ from llmwidgets.engine.batch import Chunk
 from llmwidgets.engine.ceilings import measure_ceilings
 from llmwidgets.engine.flops import WorkCounter, check_count
 from llmwidgets.engine.kv_cache import KVCache, num_blocks_for
-from llmwidgets.engine.timing import fastest
+from llmwidgets.engine.timing import time_passes
 from llmwidgets.records.roofline import Ceilings, Phase, RooflinePoint, RooflineSweep
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _point(
 ) -> RooflinePoint:
     """Count a step and time it, as `generate` runs it: packed, then through the model, without sampling."""
     forward = engine.forward
-    timing = fastest(lambda: forward.run(forward.prepare(chunks, cache)), forward.device, _BUDGET)
+    timing = time_passes(lambda: forward.run(forward.prepare(chunks, cache)), forward.device, _BUDGET)
     return RooflinePoint(
         phase=phase,
         batch_size=len(chunks),

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from llmwidgets.lab.exercises import check, exercise, hint, solution
     from llmwidgets.lab.predictions import predict
     from llmwidgets.lab.progress import reset_progress
+    from llmwidgets.lab.serve_script import serve_flag
 
-__all__ = ["check", "exercise", "hint", "predict", "reset_progress", "solution"]
+__all__ = ["check", "exercise", "hint", "predict", "reset_progress", "serve_flag", "solution"]
 
 _HOMES = {
     "check": "exercises",
@@ -19,6 +20,7 @@ _HOMES = {
     "hint": "exercises",
     "predict": "predictions",
     "reset_progress": "progress",
+    "serve_flag": "serve_script",
     "solution": "exercises",
 }
 

@@ -66,6 +66,7 @@ class RooflinePoint(Record):
     cpu_seconds: float | None = None
     """Of all threads together."""
     wall_seconds: float | None = None
+    """What the clock showed, other programs' turns included."""
 
     @property
     def flops(self) -> int:

@@ -76,6 +76,13 @@ def test_sdist_and_wheel_carry_the_built_front_end(archives: tuple[set[str], set
 
 
 @pytest.mark.browser
+def test_sdist_and_wheel_carry_the_recordings_that_labs_replay(archives: tuple[set[str], set[str]]) -> None:
+    for names in archives:
+        assert "llmwidgets/lab/recordings/vllm-0.32-schedules.json" in names
+        assert "llmwidgets/lab/recordings/README.md" in names
+
+
+@pytest.mark.browser
 def test_the_wheel_carries_models_and_labs(archives: tuple[set[str], set[str]]) -> None:
     wheel = archives[1]
     for path in [*(ROOT / "labs").glob("*.ipynb"), *(ROOT / "llmwidgets/models").rglob("*.safetensors")]:

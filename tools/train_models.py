@@ -2,10 +2,11 @@
 
     python tools/train_models.py --corpus classic-books-markdown --device cuda --minutes 9 6
     python tools/train_models.py --corpus classic-books-markdown --evaluate
+    python tools/train_models.py --stages positions
 
 Stages, each of which starts from what the one before left under --output:
 text, tokenizer, target, plain (the target without the early-exit loss, for its figures), draft,
-evaluate, ship, card.
+evaluate, ship, card, positions (past the trained length; needs only the shipped folders and their card).
 """
 
 import argparse

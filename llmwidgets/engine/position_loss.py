@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def position_loss(
 
 
 def stretched(model: Any, source: RotarySource, rope: Rope) -> Any:
-    """Return a copy of a model whose config names the rope, with the rotary module that Transformers makes of it.
+    """Return a copy of a model whose config names the rope, with the rotary module that Transformers makes.
 
     Modules and configs are new; weights are shared with the model, since nothing here writes to them.
 
@@ -93,9 +94,10 @@ def stretched(model: Any, source: RotarySource, rope: Rope) -> Any:
     config.rope_parameters = (
         parameters if source.layer_type is None else config.rope_parameters | {source.layer_type: parameters}
     )
-    old = made.get_submodule(source.module)
-    parent, _, name = source.module.rpartition(".")
-    setattr(made.get_submodule(parent), name, type(old)(config=config).to(model.device))
+    for module in source.modules:
+        parent, _, name = module.rpartition(".")
+        rotary = type(made.get_submodule(module))(config=config)
+        setattr(made.get_submodule(parent), name, rotary.to(model.device))
     _check(made, source, rope)
     return made
 
@@ -105,14 +107,14 @@ def _check(made: Any, source: RotarySource, rope: Rope) -> None:
     (found,) = (
         other
         for other in rotary_sources(made)
-        if (other.module, other.layer_type) == (source.module, source.layer_type)
+        if (other.modules, other.layer_type) == (source.modules, source.layer_type)
     )
     ours = rope.frequencies(int(rope.lengths[0]))
     agree = found.inv_freq.shape == ours.shape and np.allclose(found.inv_freq, ours, rtol=1e-5, atol=0)
     if not agree or not np.isclose(found.attention_factor, rope.attention_factor):
         raise ValueError(
-            f"scalings={rope.scaling!r} is not allowed for the family {made.config.model_type!r}: Transformers "
-            "makes other frequencies of it than the paper's"
+            f"scalings={rope.scaling!r} is not allowed for the family {made.config.model_type!r}: "
+            "Transformers makes other frequencies of it than the paper's"
         )
 
 
@@ -121,23 +123,20 @@ def _bucket_losses(
 ) -> list[float]:
     """Return the mean loss of each bucket, in nats.
 
-    Frequencies that depend on the length change for all positions when the sequence grows, so nothing that was
-    computed for a shorter one may be kept: there each bucket runs the whole sequence up to its end.
+    Frequencies that depend on the length change for all positions when the sequence grows, so nothing that
+    was computed for a shorter one may be kept: there a bucket runs the whole sequence up to its end.
     """
     forward = PackedForward(model)
     size = max(64, _LOGITS // engine.vocab_size)
     totals = [0.0] * (len(edges) - 1)
     for window in windows:
-        cache = None
-        if rope.depends_on_length:
-            forward.run(
-                forward.prepare([Chunk(window[:1])])
-            )  # Transformers forgets a longer sequence only so
-        else:
-            cache = KVCache(num_blocks_for(edges[-1], BLOCK_SIZE), BLOCK_SIZE)
-        for bucket, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
-            for chunk in _chunks(window, start, stop, None if cache is None else size):
-                logits = forward.run(forward.prepare([chunk], cache))
+        # After a short pass Transformers has forgotten how long an earlier window was.
+        forward.run(forward.prepare([Chunk(window[:1])]))
+        cache = KVCache(num_blocks_for(edges[-1], BLOCK_SIZE), BLOCK_SIZE)
+        for bucket, (start, stop) in enumerate(pairwise(edges)):
+            anew = rope.depends_on_length and stop > rope.lengths[0]
+            for chunk in [_from_start(window, start, stop)] if anew else _pieces(window, start, stop, size):
+                logits = forward.run(forward.prepare([chunk], None if anew else cache))
                 last = chunk.num_computed + len(chunk.token_ids)
                 wanted = window[last + 1 - chunk.num_logits : last + 1]
                 labels = torch.tensor(wanted, device=logits.device)
@@ -147,11 +146,13 @@ def _bucket_losses(
     return [total / count for total, count in zip(totals, counts.tolist(), strict=True)]
 
 
-def _chunks(window: list[int], start: int, stop: int, size: int | None) -> Iterator[Chunk]:
-    """Yield what to compute for a bucket, in pieces of `size`; None begins at position 0, in one piece."""
-    if size is None:
-        yield Chunk(window[:stop], 0, None, stop - start)
-        return
+def _from_start(window: list[int], start: int, stop: int) -> Chunk:
+    """Return the whole sequence up to `stop`, with logits from `start` on; nothing is cached."""
+    return Chunk(window[:stop], 0, None, stop - start)
+
+
+def _pieces(window: list[int], start: int, stop: int, size: int) -> Iterator[Chunk]:
+    """Yield the positions `start` to `stop` in pieces of `size`, behind those that are cached."""
     for first in range(start, stop, size):
         last = min(first + size, stop)
         yield Chunk(window[first:last], first, slice(0, last), last - first)

@@ -30,8 +30,8 @@ def position_interpolation(d: int, b: float, s: float) -> Floats:
     return rope_frequencies(d, b) / s
 
 
-def dynamic_ntk(d: int, b: float, s: float, length: int, L: int) -> Floats:  # noqa: N803  # the paper's letter
-    """Return frequencies of a larger base, the larger the longer the sequence (Peng et al. 2023, section 3.3).
+def dynamic_ntk(d: int, b: float, s: float, length: int, L: int) -> Floats:
+    """Return frequencies of a base that grows with the sequence (Peng et al. 2023, section 3.3).
 
     Up to L tokens nothing changes. With s = 1 the slowest pair turns, over the whole sequence, as far as it
     did over L tokens; a larger s stretches more, as Transformers does it.
@@ -40,7 +40,7 @@ def dynamic_ntk(d: int, b: float, s: float, length: int, L: int) -> Floats:  # n
     return rope_frequencies(d, b * stretched ** (d / (d - 2)))
 
 
-def yarn(d: int, b: float, s: float, L: int, alpha: float = 1, beta: float = 32) -> Floats:  # noqa: N803
+def yarn(d: int, b: float, s: float, L: int, alpha: float = 1, beta: float = 32) -> Floats:
     """Return frequencies that keep fast pairs and interpolate slow ones (Peng et al. 2023, section 3.2).
 
     A pair that turns more than `beta` times over L positions stays, one that turns less than `alpha` times is
@@ -81,7 +81,7 @@ def scaled_rope(
     if scaling == "none":
         return own
     d, b = 2 * own.inv_freq.shape[1], float(own.rope_parameters["rope_theta"])
-    kept = {
+    kept: dict[str, Any] = {
         key: own.rope_parameters[key]
         for key in ("rope_theta", "partial_rotary_factor")
         if key in own.rope_parameters

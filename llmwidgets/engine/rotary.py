@@ -24,10 +24,10 @@ _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 2e-2, tor
 
 @dataclass(frozen=True)
 class RotarySource:
-    """A buffer of frequencies inside the model."""
+    """Frequencies as they lie in buffers of the model."""
 
-    module: str
-    """Name of the rotary module inside the model."""
+    modules: tuple[str, ...]
+    """Names of the rotary modules that hold them: one for all layers, in most families."""
     layer_type: str | None
     """Which layers it is for, such as `"full_attention"`; None for all."""
     inv_freq: NDArray[np.float32]
@@ -53,9 +53,9 @@ class LayerRotary:
 
 
 def rotary_sources(model: Any) -> list[RotarySource]:
-    """Return every buffer of frequencies of a Transformers model."""
+    """Return all frequencies that are in buffers of a Transformers model, equal ones once."""
     parameters = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
-    found = []
+    found: dict[tuple[str | None, bytes], RotarySource] = {}
     for name, module in model.named_modules():
         for buffer, values in module.named_buffers(recurse=False):
             layer_type = buffer.removesuffix("_inv_freq") if buffer != "inv_freq" else None
@@ -64,8 +64,11 @@ def rotary_sources(model: Any) -> list[RotarySource]:
             prefix = "" if layer_type is None else f"{layer_type}_"
             factor = float(getattr(module, f"{prefix}attention_scaling", 1.0))
             own = parameters if layer_type is None else parameters.get(layer_type) or {}
-            found.append(RotarySource(name, layer_type, to_numpy(values), factor, dict(own)))
-    return found
+            inv_freq = to_numpy(values)
+            key = (layer_type, inv_freq.tobytes())
+            modules = (*(found[key].modules if key in found else ()), name)
+            found[key] = RotarySource(modules, layer_type, inv_freq, factor, dict(own))
+    return [source for source in found.values() if "rope_theta" in source.rope_parameters]
 
 
 def layer_rotaries(engine: Engine) -> tuple[LayerRotary | None, ...]:
@@ -98,13 +101,17 @@ def layer_rotaries(engine: Engine) -> tuple[LayerRotary | None, ...]:
     return tuple(found)
 
 
-def own_rope(source: RotarySource, length: int) -> Rope:
-    """Return the frequencies of the model as it is, which hold for up to `length` tokens."""
+def own_rope(source: RotarySource, trained_length: int) -> Rope:
+    """Return the frequencies of the model as it is."""
     plain = {
         key: value for key, value in source.rope_parameters.items() if isinstance(value, (str, int, float))
     }
     return Rope(
-        "none", plain, np.array([length], np.int64), source.inv_freq[None].copy(), source.attention_factor
+        "none",
+        plain,
+        np.array([trained_length], np.int64),
+        source.inv_freq[None].copy(),
+        source.attention_factor,
     )
 
 

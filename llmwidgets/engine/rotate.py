@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,18 @@ Floats = NDArray[np.float32]
 _SHIFTS = 16
 
 
+@dataclass(frozen=True)
+class _Unturned:
+    """Queries and keys of the prompt as they were before they were turned."""
+
+    queries: tuple[Floats, ...]
+    """For each captured layer, shape (heads, T, D)."""
+    keys: tuple[Floats, ...]
+    """For each captured layer, shape (key-value heads that are read, T, D)."""
+    kv_rows: list[int]
+    """For each captured head the row of its keys."""
+
+
 def rotate(engine: Engine, plan: RotatePlan) -> Rotation:
     """See `Engine.rotate`."""
     ropes = _ropes(plan)
@@ -32,14 +45,13 @@ def rotate(engine: Engine, plan: RotatePlan) -> Rotation:
     loss = None
     if plan.windows is not None:
         loss = position_loss(engine, plan.windows, plan.edges, source, ropes)
-    queries, keys = _unturned(engine, plan)
+    held = _unturned(engine, plan)
     facts = engine.layers[plan.layers[0]]
     multipliers = tuple(float(engine.layers[layer].scaling or 1.0) for layer in plan.layers)
-    kv_rows = _kv_rows(engine, plan)
     shifts = _shifts(len(plan.token_ids), plan.trained_length)
     changes = [
-        shift_changes(plan, query[:, -1], key[kv_rows], ropes[0], shifts) * abs(multiplier)
-        for query, key, multiplier in zip(queries, keys, multipliers, strict=True)
+        shift_changes(plan, queries[:, -1], keys[held.kv_rows], ropes[0], shifts) * abs(multiplier)
+        for queries, keys, multiplier in zip(held.queries, held.keys, multipliers, strict=True)
     ]
     return Rotation(
         tokens=display_texts(engine.tokenizer, plan.token_ids),
@@ -49,8 +61,8 @@ def rotate(engine: Engine, plan: RotatePlan) -> Rotation:
         num_kv_heads=facts.num_kv_heads,
         layers=plan.layers,
         heads=plan.heads,
-        queries=queries,
-        keys=keys,
+        queries=held.queries,
+        keys=held.keys,
         multipliers=multipliers,
         interleaved=plan.rotary.interleaved,
         first_turned=plan.rotary.first_turned,
@@ -88,43 +100,38 @@ def shift_changes(
         how = (rope.attention_factor, plan.rotary.interleaved, plan.rotary.first_turned)
         query = apply_rope(queries, rope.angles(last + shift), *how)
         key = apply_rope(keys, rope.angles(positions + shift), *how)
-        return np.einsum("hd,htd->ht", query, key)
+        return np.asarray(np.einsum("hd,htd->ht", query, key))
 
     still = scores(0)
     moved = [np.abs(scores(shift) - still).max(axis=1) for shift in shifts]
-    return np.max(moved, axis=0)
+    return np.asarray(np.max(moved, axis=0))
 
 
 def _ropes(plan: RotatePlan) -> tuple[Rope, ...]:
     """Return the model's own frequencies, and each stretching of them."""
-    own = own_rope(plan.rotary.source, plan.max_distance + 1)
     trained, step = plan.trained_length, plan.edges[1]
+    own = own_rope(plan.rotary.source, trained)
     grown = {*range(trained, plan.max_distance, step), *plan.edges, plan.max_distance + 1}
     lengths = sorted({trained, *(length for length in grown if length > trained)})
     return tuple(scaled_rope(name, own, plan.factor, trained, lengths) for name in plan.scalings)
 
 
-def _unturned(engine: Engine, plan: RotatePlan) -> tuple[tuple[Floats, ...], tuple[Floats, ...]]:
-    """Run the prompt, and turn back the queries and keys of each captured layer."""
+def _unturned(engine: Engine, plan: RotatePlan) -> _Unturned:
+    """Run the prompt, and turn back what each captured layer turned."""
     capture = Capture(plan.layers, plan.heads, last_only=False)
     run = Pass(engine, plan.token_ids, capture)
     run.run()
     facts = engine.layers[plan.layers[0]]
-    kv_heads = sorted({head * facts.num_kv_heads // facts.num_heads for head in plan.heads})
-    positions = np.arange(len(plan.token_ids))
-    back = plan.rotary.unturned
-    queries = tuple(back(capture.queries(layer), positions) for layer in plan.layers)
-    keys = tuple(
-        back(capture.keys(layer, run.cache, run.slots, kv_heads), positions) for layer in plan.layers
-    )
-    return queries, keys
-
-
-def _kv_rows(engine: Engine, plan: RotatePlan) -> list[int]:
-    """Return for each captured query head the row of its keys."""
-    facts = engine.layers[plan.layers[0]]
     reads = [head * facts.num_kv_heads // facts.num_heads for head in plan.heads]
-    return [sorted(set(reads)).index(kv_head) for kv_head in reads]
+    kv_heads = sorted(set(reads))
+    positions = np.arange(len(plan.token_ids))
+    queries = [capture.queries(layer) for layer in plan.layers]
+    keys = [capture.keys(layer, run.cache, run.slots, kv_heads) for layer in plan.layers]
+    return _Unturned(
+        queries=tuple(plan.rotary.unturned(turned, positions) for turned in queries),
+        keys=tuple(plan.rotary.unturned(turned, positions) for turned in keys),
+        kv_rows=[kv_heads.index(kv_head) for kv_head in reads],
+    )
 
 
 def _shifts(num_tokens: int, trained_length: int) -> tuple[int, ...]:

@@ -100,18 +100,18 @@ def _layers(
             )
         if not _alike(rotaries[layer], rotaries[layers[0]]):
             raise ValueError(
-                f"layers={wanted!r} is not allowed: layers {layers[0]} and {layer} turn by different frequencies; "
-                "ask for them one by one"
+                f"layers={wanted!r} is not allowed: layers {layers[0]} and {layer} turn by different "
+                "frequencies; ask for them one by one"
             )
     return layers
 
 
 def _alike(one: LayerRotary | None, other: LayerRotary | None) -> bool:
-    """Whether two layers turn by the same frequencies; records compare by identity, buffers by value."""
+    """Whether two layers turn the same pairs by the same frequencies."""
     if one is None or other is None:
         return one is other
-    pairs = [(rotary.source.module, rotary.source.layer_type, rotary.interleaved) for rotary in (one, other)]
-    return pairs[0] == pairs[1]
+    pairs = (one.interleaved, one.first_turned) == (other.interleaved, other.first_turned)
+    return pairs and one.source is other.source
 
 
 def _scalings(wanted: str | Sequence[str]) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ class PositionLoss(Record):
         Raises:
             ValueError: for a scaling that was not measured.
         """
-        return np.exp(self.of(scaling))
+        return np.asarray(np.exp(self.of(scaling)))
 
     def perplexity_between(self, start: int, stop: int, scaling: str = "none") -> float:
         """Return exp(mean loss) over all predictions made at positions `start` to `stop` - 1.
@@ -65,7 +65,7 @@ class PositionLoss(Record):
             raise ValueError(
                 f"scaling={scaling!r} was not measured; measured are {', '.join(map(repr, self.scalings))}"
             )
-        return self.loss[self.scalings.index(scaling)].astype(np.float64)
+        return np.asarray(self.loss[self.scalings.index(scaling)], np.float64)
 
     def _between(self, start: int, stop: int) -> slice:
         edges = self.edges.tolist()

@@ -1,4 +1,4 @@
-"""`Rope`: how positions become angles; `apply_rope`: turn queries or keys by them (Su et al. 2021, section 3.2)."""
+"""`Rope`: how positions become angles (Su et al. 2021, section 3.2); `apply_rope`: turn queries or keys."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Rope(Record):
     rope_parameters: dict[str, str | int | float]
     """What Transformers' config gets for it."""
     lengths: NDArray[np.int64]
-    """Ascending, shape (N,): row i of `inv_freq` holds for sequences of up to `lengths[i]` tokens."""
+    """Ascending, shape (N,): row i of `inv_freq` holds for sequences of up to `lengths[i]` tokens, the last
+    row for longer ones too."""
     inv_freq: Floats
     """Radians a position, the fastest pair first, shape (N, F); one row unless they depend on the length."""
     attention_factor: float

@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Rotation(Record):
-    """How one model turns positions into angles, and what that does to the scores of real queries and keys."""
+    """How one model turns positions into angles, and what that does to the scores of its queries and keys."""
 
     default_view: ClassVar[str | None] = "llmwidgets.widgets.rotary_dial:RotaryDial"
 
@@ -68,7 +68,8 @@ class Rotation(Record):
     def __post_init__(self) -> None:
         """Refuse shapes that do not agree, and make the arrays read-only."""
         self._check()
-        for array in (self.token_ids, self.shift_changes, *self.queries, *self.keys):
+        self.token_ids.flags.writeable = False
+        for array in (self.shift_changes, *self.queries, *self.keys):
             array.flags.writeable = False
 
     @property
@@ -153,12 +154,14 @@ class Rotation(Record):
     def query(self, layer: int, head: int, token: int) -> Floats:
         """Return one token's query before it is turned, shape (D,)."""
         self._require_captured(layer, head, token)
-        return self.queries[self.layers.index(layer)][self.heads.index(head), token]
+        query: Floats = self.queries[self.layers.index(layer)][self.heads.index(head), token]
+        return query
 
     def key(self, layer: int, head: int, token: int) -> Floats:
         """Return the key that `head` reads of one token, before it is turned, shape (D,)."""
         self._require_captured(layer, head, token)
-        return self.keys[self.layers.index(layer)][self.kv_row(head), token]
+        key: Floats = self.keys[self.layers.index(layer)][self.kv_row(head), token]
+        return key
 
     def kv_row(self, head: int) -> int:
         """Return the row of `keys` that the query head `head` reads."""

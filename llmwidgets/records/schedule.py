@@ -120,16 +120,23 @@ def first_difference(mine: Serving, other: Serving) -> ScheduleDifference | None
         if left is None or right is None:
             first = next(iter((*longer.scheduled_tokens, *longer.running, *longer.waiting)), "")
             return ScheduleDifference(longer.step, first, "steps", len(mine.log), len(other.log))
-        compared: tuple[tuple[What, Mapping[str, int], Mapping[str, int]], ...] = (
-            ("preempted", _places(left.preempted), _places(right.preempted)),
-            ("scheduled_tokens", left.scheduled_tokens, right.scheduled_tokens),
-            ("running", _places(left.running), _places(right.running)),
-            ("waiting", _places(left.waiting), _places(right.waiting)),
-        )
-        for what, here, there in compared:
-            for name in (*there, *here):
-                if here.get(name) != there.get(name):
-                    return ScheduleDifference(left.step, name, what, here.get(name), there.get(name))
+        if (found := step_difference(left, right)) is not None:
+            return found
+    return None
+
+
+def step_difference(mine: ScheduledStep, other: ScheduledStep) -> ScheduleDifference | None:
+    """Return the first thing that two steps do differently, or None; compared as in `first_difference`."""
+    compared: tuple[tuple[What, Mapping[str, int], Mapping[str, int]], ...] = (
+        ("preempted", _places(mine.preempted), _places(other.preempted)),
+        ("scheduled_tokens", mine.scheduled_tokens, other.scheduled_tokens),
+        ("running", _places(mine.running), _places(other.running)),
+        ("waiting", _places(mine.waiting), _places(other.waiting)),
+    )
+    for what, here, there in compared:
+        for name in (*there, *here):
+            if here.get(name) != there.get(name):
+                return ScheduleDifference(mine.step, name, what, here.get(name), there.get(name))
     return None
 
 

@@ -3,66 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from llmwidgets.records.distribution import Distribution, distribution_of
 from llmwidgets.records.generation import Generation
+from llmwidgets.records.sampling_params import SamplingParams
+from llmwidgets.records.sampling_stages import StageLogits, choose, random_numbers, run_stages
 
-CANDIDATES = 40
+PROMPT_TOKENS = 80  # of the prompt's end that are shown
 
 
 @dataclass(frozen=True)
 class DrawnSteps:
-    """What was drawn from at each step; rows of candidates are sorted, the most probable first."""
+    """What was drawn from at each step, and what the draws depended on."""
 
-    prompt: tuple[str, ...]
-    stages: tuple[str, ...]
-    """"model" first, then each sampling stage in its order."""
-    texts: tuple[tuple[str, ...], ...]
-    """Text of each candidate, (steps, candidates)."""
-    token_ids: NDArray[np.int64]
-    """(steps, candidates)."""
-    probabilities: NDArray[np.float32]
-    """After each stage, (steps, stages, candidates)."""
-    kept: NDArray[np.int64]
-    """How many tokens each stage left, (steps, stages)."""
-    chosen: tuple[int, ...]
-    """Index of the drawn token among the candidates."""
+    distributions: tuple[Distribution, ...]
+    """One a step; all have the same stages and as many candidates."""
+    token_ids: tuple[int, ...]
+    """The new tokens."""
     uniforms: tuple[float | None, ...]
-    entropies: tuple[float, ...]
-    """Bits, of the distribution drawn from."""
+    """The number that drew each token; None when it was the greatest, picked by hand, or given."""
+    params: SamplingParams
     num_forced: int = 0
-    greedy: bool = True
+    prompt_token_ids: tuple[int, ...] = ()
+    prompt: tuple[str, ...] = ()
+    """Texts of the prompt's tokens."""
 
     @property
     def num_steps(self) -> int:
         """How many tokens were generated."""
-        return len(self.texts)
+        return len(self.distributions)
+
+    def chosen(self, step: int) -> int:
+        """Return the place of the new token among the step's candidates."""
+        return int(np.flatnonzero(self.distributions[step].token_ids == self.token_ids[step])[0])
+
+    def what_if(self, step: int, params: SamplingParams) -> DrawnSteps | None:
+        """Return one step as it would be with other arguments after the same tokens.
+
+        None if the record does not hold the logits, as with vocabularies above 32,768 entries.
+        """
+        logits = self.distributions[step].logits
+        if logits is None:
+            return None
+        after = run_stages(logits.astype(np.float64), params, self.prompt_token_ids, self.token_ids[:step])
+        forced = step < self.num_forced
+        drawn = params.temperature > 0 and not forced
+        uniform = float(random_numbers(params.seed).random(step + 1)[step]) if drawn else None
+        token_id = self.token_ids[step] if forced else choose(after[-1].logits, uniform)
+        return replace(
+            self,
+            distributions=(distribution_of(after, token_id, self._known_texts),),
+            token_ids=(token_id,),
+            uniforms=(uniform,),
+            params=params,
+        )
+
+    def _known_texts(self, token_ids: list[int]) -> tuple[str, ...]:
+        return tuple(self._texts.get(token_id, f"#{token_id}") for token_id in token_ids)
+
+    @cached_property
+    def _texts(self) -> dict[int, str]:
+        """Texts by token id, of all candidates of all steps; a record holds no tokenizer for the others."""
+        pairs = (zip(one.token_ids.tolist(), one.texts, strict=True) for one in self.distributions)
+        return {token_id: text for step in pairs for token_id, text in step}
 
 
 def steps_of(record: Generation) -> DrawnSteps:
     """Return the steps of a record; raise `ValueError` if it was made without its distributions."""
-    traces = [step.distribution for step in record.steps]
-    kept = [trace for trace in traces if trace is not None]
-    if not kept or len(kept) < len(traces):
+    distributions = tuple(step.distribution for step in record.steps if step.distribution is not None)
+    if not distributions or len(distributions) < len(record.steps):
         raise ValueError("this Generation holds no distributions; make it with engine.generate")
     return DrawnSteps(
-        prompt=record.prompt_tokens[-80:],
-        stages=kept[0].stages,
-        texts=tuple(trace.texts for trace in kept),
-        token_ids=np.stack([trace.token_ids for trace in kept]),
-        probabilities=np.stack([trace.probabilities for trace in kept]),
-        kept=np.stack([trace.num_kept for trace in kept]),
-        chosen=tuple(
-            int(np.flatnonzero(trace.token_ids == token)[0])
-            for trace, token in zip(kept, record.token_ids, strict=True)
-        ),
+        distributions,
+        record.token_ids,
         uniforms=tuple(step.uniform for step in record.steps),
-        entropies=tuple(trace.entropy for trace in kept),
+        params=record.sampling_params,
         num_forced=record.num_forced,
-        greedy=record.sampling_params.temperature == 0,
+        prompt_token_ids=record.prompt_token_ids,
+        prompt=record.prompt_tokens,
     )
 
 
@@ -78,22 +102,33 @@ def given_steps(
     picks = rows.argmax(axis=1).tolist() if chosen is None else list(chosen)
     if len(picks) != len(rows) or not all(0 <= pick < len(tokens) for pick in picks):
         raise ValueError(f"chosen must be {len(rows)} token ids from 0 to {len(tokens) - 1}, not {picks}")
-    probabilities = np.exp(rows - rows.max(axis=1, keepdims=True))
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :CANDIDATES]
-    for row, pick in enumerate(picks):
-        if pick not in order[row]:
-            order[row, -1] = pick
-    shown = np.take_along_axis(probabilities, order, axis=1)
-    surprise = np.where(probabilities > 0, -np.log2(np.maximum(probabilities, 1e-300)), 0)
+
+    def texts(token_ids: list[int]) -> tuple[str, ...]:
+        return tuple(str(tokens[token_id]) for token_id in token_ids)
+
     return DrawnSteps(
-        prompt=tuple(map(str, prompt)),
-        stages=("model",),
-        texts=tuple(tuple(str(tokens[token]) for token in row) for row in order),
-        token_ids=order.astype(np.int64),
-        probabilities=shown[:, None].astype(np.float32),
-        kept=(probabilities > 0).sum(axis=1)[:, None].astype(np.int64),
-        chosen=tuple(int(np.flatnonzero(row == pick)[0]) for row, pick in zip(order, picks, strict=True)),
+        tuple(
+            distribution_of([StageLogits("model", row)], pick, texts)
+            for row, pick in zip(rows, picks, strict=True)
+        ),
+        tuple(int(pick) for pick in picks),
         uniforms=(None,) * len(rows),
-        entropies=tuple(float(entropy) for entropy in (probabilities * surprise).sum(axis=1)),
+        params=SamplingParams(temperature=1.0),
+        prompt=tuple(map(str, prompt)),
     )
+
+
+def wire(drawn: DrawnSteps) -> dict[str, Any]:
+    """Return what the front end draws steps from."""
+    steps = drawn.distributions
+    return {
+        "stages": list(steps[0].stages),
+        "texts": [list(step.texts) for step in steps],
+        "chosen": [drawn.chosen(step) for step in range(len(steps))],
+        "uniforms": list(drawn.uniforms),
+        "entropies": [list(step.entropies) for step in steps],
+        "kept": [list(step.num_kept) for step in steps],
+        "token_ids": np.stack([step.token_ids for step in steps]).astype(np.int32),
+        "probabilities": np.stack([step.probabilities for step in steps]),
+        "starts": np.stack([step.starts for step in steps]),
+    }

@@ -1,4 +1,4 @@
-"""Tiny random models of families that turn queries and keys in different ways, and what their own code turned."""
+"""Tiny random models of families that turn queries and keys in different ways, and what they turned."""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 import llmwidgets as lw
+from llmwidgets.records.distribution import distribution_of
+from llmwidgets.records.sampling_stages import StageLogits
 
 PROMPT = [1, 5, 9, 200, 33]
 
@@ -25,8 +27,21 @@ def test_logits_and_probabilities_are_the_models(engine):
         last /= last.sum()
         np.testing.assert_allclose(np.sort(d.probabilities[-1])[::-1][:5], last, atol=1e-5)
         assert d.entropy == pytest.approx(-(last * np.log2(last)).sum(), abs=1e-4)
+        assert d.entropies[0] == pytest.approx(-(law * np.log2(law)).sum(), abs=1e-3)
+        np.testing.assert_allclose(d.logprobs, np.log(law)[d.token_ids], atol=1e-4)
         place = list(d.token_ids).index(step.token_id)
         assert d.probabilities[-1, place] > 0
+
+
+def test_one_forward_pass_a_new_token(engine):
+    assert engine.generate(PROMPT, max_tokens=6, ignore_eos=True).num_forwards == 6
+
+
+@pytest.mark.parametrize(("size", "kept"), [(32_768, True), (32_769, False)])
+def test_logits_of_vocabularies_above_32768_are_left_out(size, kept):
+    logits = np.random.default_rng(0).normal(size=size)
+    made = distribution_of([StageLogits("model", logits)], 5, lambda token_ids: ("",) * len(token_ids))
+    assert (made.logits is not None) is kept
 
 
 def test_greedy_draws_from_one_token(engine):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from llmwidgets.engine import Engine
 from llmwidgets.engine.position_loss import cut_windows, stretched
 from llmwidgets.engine.rope import dynamic_ntk, position_interpolation, rope_frequencies, scaled_rope, yarn
-from llmwidgets.engine.rotary import layer_rotaries, own_rope
+from llmwidgets.engine.rotary import layer_rotaries, own_rope, rotary_sources
 from llmwidgets.engine.rotate import shift_changes
 from llmwidgets.engine.rotate_plan import plan_rotate
 from llmwidgets.records.rope import Rope
@@ -86,7 +87,7 @@ def test_a_model_that_turns_otherwise_than_its_buffer_says_is_refused(
     module = sys.modules[type(engine.model).__module__]
     own = module.apply_rotary_pos_emb
     monkeypatch.setattr(module, "apply_rotary_pos_emb", lambda q, k, cos, sin: own(q, k, cos, -sin))
-    with pytest.raises(ValueError, match="layer 0 of .* in a way that is unknown here"):
+    with pytest.raises(ValueError, match=r"layer 0 of .* in a way that is unknown here"):
         engine.rotate(IDS)
 
 
@@ -145,7 +146,7 @@ def test_frequencies_are_those_of_transformers(d: int, base: float, factor: floa
 def transformers_losses(model: Any, rope_parameters: dict[str, Any] | None, windows: Any, edges: Any) -> Any:
     """Return the losses that plain Transformers gives with its own attention, from a config of its own."""
     losses = np.zeros(len(edges) - 1)
-    for bucket, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for bucket, (start, stop) in enumerate(pairwise(edges)):
         config = copy.deepcopy(model.config)
         if rope_parameters is not None:
             config.rope_parameters = dict(rope_parameters)
@@ -225,6 +226,18 @@ def test_a_copy_shares_the_weights_and_has_its_own_config() -> None:
     assert all(one.data_ptr() == other.data_ptr() for one, other in pairs)
     assert made.config.rope_parameters["rope_type"] == "linear"
     assert model.config.rope_parameters["rope_type"] == "default"
+
+
+def test_equal_frequencies_in_several_modules_are_stretched_together() -> None:
+    model = rotary_model("llama")
+    model.model.layers[1].self_attn.rotary_emb = copy.deepcopy(model.model.rotary_emb)
+    record = Engine(model).rotate(IDS)
+    (source,) = rotary_sources(model)
+    assert source.modules == ("model.layers.1.self_attn.rotary_emb", "model.rotary_emb")
+    assert record.layers == (0, 1)
+    made = stretched(model, source, record.rope("linear"))
+    for module in source.modules:
+        np.testing.assert_allclose(made.get_submodule(module).inv_freq, record.inv_freq / 4, rtol=1e-6)
 
 
 def test_a_rope_that_transformers_does_not_make_is_refused() -> None:

@@ -29,7 +29,7 @@ def test_a_task_shows_as_text_and_as_markdown(which: str) -> None:
 
 @pytest.mark.parametrize("call", [exercise, check, hint, solution])
 def test_an_unknown_exercise_is_named_with_what_there_is(call: Any) -> None:
-    with pytest.raises(ValueError, match=r"'99\.e1'; there are 02\.e1"):
+    with pytest.raises(ValueError, match=r"'99\.e1'; there are 01\.e1"):
         call("99.e1")
 
 

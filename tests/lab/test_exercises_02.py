@@ -12,6 +12,7 @@ from llmwidgets.lab import check
 from llmwidgets.lab.exercises import masked_attention
 from llmwidgets.lab.exercises.catalogue import MODULES, find
 from llmwidgets.lab.exercises.causal_mask import as_given
+from tests.lab.exercise_cases import assert_turned_down, named
 
 
 def softmax(scores: Any, axis: int = -1) -> Any:
@@ -140,13 +141,9 @@ def test_the_solution_that_is_shown_passes(which: str) -> None:
     assert verdict.ok, verdict
 
 
-@pytest.mark.parametrize(("which", "reason"), [(which, reason) for which in WRONG for reason in WRONG[which]])
+@pytest.mark.parametrize(("which", "reason"), named(WRONG))
 def test_a_wrong_answer_is_turned_down_for_its_own_reason(which: str, reason: str) -> None:
-    verdict = check(which, WRONG[which][reason])
-    assert not verdict.ok
-    assert verdict.attempted
-    assert reason in verdict.message + verdict.next_step
-    assert verdict.next_step
+    assert_turned_down(which, WRONG[which][reason], reason)
 
 
 def unfinished(*arguments: Any) -> Any:

@@ -1,17 +1,16 @@
-"""The recorded workloads in `tests/data`, and how a run is compared with one."""
+"""The recorded workloads in `llmwidgets/lab/recordings`, and how a run is compared with one."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
+from llmwidgets.lab.recordings import PATH
 from llmwidgets.records.request import Request
 from llmwidgets.records.serving import Serving
 from llmwidgets.scheduling.simulate import simulate
 
-DATA = Path(__file__).parents[1] / "data" / "vllm-0.32-schedules.json"
-SCENARIOS: dict[str, Any] = json.loads(DATA.read_text())["scenarios"]
+SCENARIOS: dict[str, Any] = json.loads(PATH.read_text())["scenarios"]
 
 
 def replay(scenario: dict[str, Any]) -> Serving:

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy
@@ -11,6 +11,7 @@ from tools.training.corpus import BOOKS_SOURCE
 from tools.training.errors import TrainingError
 from tools.training.evaluate import Figures
 from tools.training.loop import Training
+from tools.training.positions import HEADING, Positions, section
 from tools.training.samples import Sample
 
 VERSIONS = f"Python {platform.python_version()}, numpy {numpy.__version__}"
@@ -26,6 +27,7 @@ class Recorded:
     shipped: dict[str, Figures]  # a fixed sample of windows: what --evaluate measures
     everything: dict[str, Figures]  # all held-out windows
     plain: dict[str, Figures]  # all held-out windows, the target trained without the early-exit loss
+    positions: Positions | None = None  # past the trained length; None until the stage `positions` has run
 
 
 def close(a: Figures, b: Figures) -> bool:
@@ -43,6 +45,8 @@ def read_figures(models: Path) -> Recorded:
     data = json.loads(path.read_text(encoding="utf-8"))
     for name in ("shipped", "everything", "plain"):
         data[name] = load_figures(data[name])
+    if data.get("positions") is not None:
+        data["positions"] = Positions(**data["positions"])
     return Recorded(**data)
 
 
@@ -55,11 +59,27 @@ def write_card(
     models: Path, recorded: Recorded, trainings: dict[str, Training], samples: list[Sample]
 ) -> None:
     """Write README.md and figures.json."""
-    figures = json.dumps(asdict(recorded), indent=2) + "\n"
-    (models / "figures.json").write_text(figures, encoding="utf-8", newline="\n")
-    sections = [HEAD, _data(recorded), _training(trainings), _figures(recorded), _cost(recorded), LIMITS]
+    _write_figures(models, recorded)
+    sections = [HEAD, _data(recorded), _training(trainings), _figures(recorded), _cost(recorded)]
+    sections += [LIMITS] if recorded.positions is None else [section(recorded.positions), LIMITS]
     text = "\n\n".join([s.strip() for s in sections] + [_samples(samples)])
     (models / "README.md").write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def write_positions(models: Path, positions: Positions) -> None:
+    """Put what was measured past the trained length into the card and figures.json; all else stays."""
+    _write_figures(models, replace(read_figures(models), positions=positions))
+    path = models / "README.md"
+    parts = path.read_text(encoding="utf-8").split("\n## ")
+    others = [part for part in parts if not part.startswith(HEADING)]
+    limits = next(i for i, part in enumerate(others) if part.startswith(LIMITS_HEADING))
+    others.insert(limits, section(positions).removeprefix("## ") + "\n")
+    path.write_text("\n## ".join(others), encoding="utf-8", newline="\n")
+
+
+def _write_figures(models: Path, recorded: Recorded) -> None:
+    figures = json.dumps(asdict(recorded), indent=2) + "\n"
+    (models / "figures.json").write_text(figures, encoding="utf-8", newline="\n")
 
 
 HEAD = """
@@ -81,8 +101,9 @@ leave it out and the models get worse. `AutoModelForCausalLM.from_pretrained(fol
 `AutoTokenizer.from_pretrained(folder)` load them without this project.
 """
 
-LIMITS = """
-## What they are not good for
+LIMITS_HEADING = "What they are not good for"
+LIMITS = f"""
+## {LIMITS_HEADING}
 
 They know no facts: names, dates and places in their text are invented. They cannot hold a dialogue, follow an
 instruction or answer a question. They know nothing modern and no language but English. They write code that

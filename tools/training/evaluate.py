@@ -63,10 +63,14 @@ def held_out_windows(tokenizer: Tokenizer, documents: list[Document], context: i
             row = np.full(context, BEGIN, dtype=np.int64)
             row[1 : len(piece) + 1] = piece
             rows.append(row)
-    # A byte-level token is written with one character a byte.
+    return Windows(torch.from_numpy(np.stack(rows)), torch.tensor(byte_lengths(tokenizer)))
+
+
+def byte_lengths(tokenizer: Tokenizer) -> list[int]:
+    """UTF-8 bytes of each token; a byte-level token is written with one character a byte."""
     lengths = [len(tokenizer.id_to_token(i)) for i in range(tokenizer.get_vocab_size())]
     lengths[BEGIN] = 0
-    return Windows(torch.from_numpy(np.stack(rows)), torch.tensor(lengths))
+    return lengths
 
 
 @torch.inference_mode()

@@ -16,6 +16,7 @@ from tools.training.draft import train_draft
 from tools.training.errors import TrainingError
 from tools.training.evaluate import Figures, evaluate, held_out_windows
 from tools.training.loop import Training
+from tools.training.positions import measure_positions
 from tools.training.samples import draw_samples
 from tools.training.settings import CONTEXT, Budget, Settings, draft_config, target_config, toy_config
 from tools.training.target import train_target
@@ -73,10 +74,11 @@ def run(name: str, plan: Plan) -> None:
         "evaluate": run_evaluate,
         "ship": run_ship,
         "card": run_card,
+        "positions": run_positions,
     }[name](plan)
 
 
-NAMES = ("text", "tokenizer", "target", "plain", "draft", "evaluate", "ship", "card")
+NAMES = ("text", "tokenizer", "target", "plain", "draft", "evaluate", "ship", "card", "positions")
 
 
 def run_text(plan: Plan) -> None:
@@ -150,6 +152,11 @@ def run_card(plan: Plan) -> None:
     trainings = {name: Training.load(plan.output / name) for name in ("target", "plain", "draft")}
     samples = draw_samples(load_model(plan.models / "classics"), load_tokenizer(plan.models / "classics"))
     card.write_card(plan.models, recorded, trainings, samples)
+
+
+def run_positions(plan: Plan) -> None:
+    """Measure the shipped target past its trained length, and put the table into the card."""
+    card.write_positions(plan.models, measure_positions(plan.models, plan.device))
 
 
 def evaluate_shipped(plan: Plan) -> None:

@@ -7,9 +7,28 @@ from importlib import import_module
 from llmwidgets.lab.exercises.exercise import Exercise
 
 MODULES = {
+    "01.e1": "greedy_loop",
+    "01.e2": "nucleus",
+    "01.e3": "sampled_frequencies",
+    "01.e4": "stop_string",
     "02.e1": "masked_attention",
     "02.e2": "causal_mask",
     "02.e3": "online_softmax",
+    "03.e1": "rotary_embedding",
+    "03.e2": "cache_positions",
+    "03.e3": "linear_factor",
+    "04.e1": "growing_cache",
+    "04.e2": "cache_bytes",
+    "04.e3": "fewer_kv_heads",
+    "04.e4": "left_padding",
+    "05.e1": "arithmetic_intensity",
+    "05.e2": "critical_batch",
+    "05.e3": "step_time",
+    "05.e4": "step_time_fit",
+    "07.e1": "admission",
+    "07.e2": "token_budget",
+    "07.e3": "preemption",
+    "07.e4": "whole_schedule",
 }
 
 

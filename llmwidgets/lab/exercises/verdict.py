@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,20 @@ class Verdict:
     def __repr__(self) -> str:
         mark = "✓" if self.ok else "✗" if self.attempted else "○"
         return f"{mark} {self.message}" + (f"\n  {self.next_step}" if self.next_step else "")
+
+
+@dataclass(frozen=True, repr=False)
+class DrawnVerdict(Verdict):
+    """A verdict with a picture of what the answer does, which a notebook shows below the sentence."""
+
+    figure: Any = field(default=None, compare=False)
+    """A widget."""
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display  # only a notebook calls this
+
+        display({"text/plain": repr(self)}, raw=True)
+        display(self.figure)
 
 
 def right(message: str) -> Verdict:

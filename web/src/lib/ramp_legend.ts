@@ -12,7 +12,4 @@ export function rampLegend(unit: string, scale: Scale, dark: boolean): HTMLEleme
   return h("span", {}, unit, h("span", { class: "lw-ramp-box" }, ramp, h("span", { class: "lw-ticks" }, ...ticks)));
 }
 
-/** A small sample of a mark with its meaning. */
-export function swatch(style: string, meaning: string): HTMLElement {
-  return h("span", {}, h("b", { class: "lw-swatch", style }), meaning);
-}
+export { swatch } from "./swatch";

@@ -181,6 +181,17 @@ def test_losses_by_position_are_those_of_transformers(name: str) -> None:
     )
 
 
+def test_a_dynamic_copy_begins_anew_with_each_window() -> None:
+    model = rotary_model("llama")
+    record = Engine(model, max_model_len=128).rotate(
+        IDS, text=TEXT, scalings="dynamic", bucket_size=64, num_windows=2
+    )
+    parameters = record.rope("dynamic").rope_parameters
+    exact = transformers_losses(model, parameters, cut_windows(TEXT, [], 128, 2), [0, 64, 128])
+    assert record.loss is not None
+    np.testing.assert_allclose(record.loss.of("dynamic"), exact, atol=2e-5)
+
+
 def test_layers_of_two_bases_are_stretched_where_they_were_looked_at() -> None:
     model = rotary_model("gemma3")
     record = Engine(model, max_model_len=128).rotate(IDS, text=TEXT, scalings="linear", bucket_size=64)

@@ -59,7 +59,9 @@ function unpack(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   if ("$bytes" in value) {
     const binary = atob(String(value.$bytes));
-    return new DataView(Uint8Array.from(binary, (character) => character.charCodeAt(0)).buffer);
+    const bytes = new Uint8Array(binary.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i); // Uint8Array.from would call back each time
+    return new DataView(bytes.buffer);
   }
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, unpack(item)]));
 }

@@ -11,13 +11,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from llmwidgets.records.position_loss import PositionLoss
 from llmwidgets.records.rope import Rope
 from llmwidgets.widgets.page import write_page
 from llmwidgets.widgets.rotary_dial import RotaryDial
 from tests.browser.conftest import two_frames, until
+from tests.browser.jupyterlab import Notebook, serving, write_notebook
 from tests.records.test_rotation import rotation
 
 pytestmark = pytest.mark.browser
@@ -286,3 +287,31 @@ def test_a_dragged_frame_is_cheap(open_page: Callable[..., Page]) -> None:
     }"""
     )
     assert spent < 33, "the median frame, for this machine may be busy"
+
+
+def test_what_is_moved_reaches_the_kernel_and_back(chromium: Browser, tmp_path: Path) -> None:
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    dial().record.save(folder / "rotation.lw")  # type: ignore[union-attr]
+    code = "import llmwidgets as lw\ndial = lw.RotaryDial(lw.load_record('rotation.lw'), key_token=4)\ndial"
+    write_notebook(folder / "dial.ipynb", code)
+    with serving(folder, tmp_path / "home") as server:
+        notebook = Notebook(chromium, server.address("dial.ipynb"))
+        try:
+            notebook.run_all()
+            assert notebook.cell_errors() == []
+            page = notebook.page
+            page.wait_for_selector(".lw-rd-plot svg text")
+            page.locator(".lw-rd-plot").press("Shift+ArrowRight")
+            page.locator(".lw-rd-plot").press("Enter")
+            assert notebook.ask("print(dial.position, dial.distance, dial.frequency)") == "17 17 10"
+            notebook.ask("dial.layer, dial.head, dial.scaling = 2, 3, 'linear'")
+            page.wait_for_function(
+                "document.querySelector('.lw-title small').textContent.includes('layer 2')"
+            )
+            score = notebook.ask("print(round(float(dial.record.scores(2, 3, 11, 4, [17], 'linear')[0]), 2))")
+            said = page.locator(".lw-sentence").inner_text().replace("−", "-")
+            assert f"17 apart, score {float(score):.2f}." in said
+            assert notebook.errors == []
+        finally:
+            notebook.close()

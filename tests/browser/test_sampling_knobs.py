@@ -1,4 +1,4 @@
-"""`explore(engine.generate, ...)` in a real JupyterLab: bars follow a knob at once, picks reach the engine."""
+"""`explore(engine.generate, ...)` in JupyterLab: bars follow a knob at once, picks reach the engine."""
 
 from __future__ import annotations
 

@@ -294,3 +294,12 @@ def test_the_judge_is_what_vllm_did_and_not_our_own_answer(
 
 def test_what_the_check_fills_the_other_gaps_with_is_the_solution_of_those_exercises() -> None:
     assert [find(f"07.e{number}").reference for number in (1, 2, 3)] == [admit, budget, preempt]
+
+
+def test_the_lab_says_what_a_victim_at_the_end_of_the_queue_costs() -> None:
+    figure = drawn("07.e3", preemption(place=99))
+    counts = [
+        (run.metrics.num_steps, run.metrics.preemptions, run.metrics.recomputed_tokens)
+        for run in (figure.record, figure.against)
+    ]
+    assert counts == [(89, 4, 265), (95, 2, 132)]

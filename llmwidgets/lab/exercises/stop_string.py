@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from llmwidgets.lab.exercises.exercise import Exercise
@@ -83,8 +83,8 @@ class Watch:
     taken: int = 0
     """Pieces handed out so far."""
     shown: str = ""
-    late: tuple[int, str] | None = field(default=None)
-    """The first piece after which less was shown than could be, and what was missing."""
+    late: str = ""
+    """What was first not shown though it could be, in words; empty if nothing was."""
 
     def pieces(self) -> Iterator[str]:
         """Give one piece after the other."""
@@ -105,8 +105,8 @@ class Watch:
         return safe_text(self.text, self.case.stop)
 
     def _note_late(self) -> None:
-        if self.late is None and len(self.shown) < len(self.safe):
-            self.late = (self.taken, self.safe[len(self.shown) :])
+        if not self.late and len(self.shown) < len(self.safe):
+            self.late = f"after {self.taken} pieces {self.safe[len(self.shown) :]!r}"
 
 
 def judge(answer: Callable[..., Any]) -> Verdict:
@@ -190,11 +190,10 @@ def _stopped(call: str, watch: Watch) -> Verdict | None:
 
 
 def _waited(call: str, watch: Watch) -> Verdict | None:
-    if watch.late is None:
+    if not watch.late:
         return None
-    taken, missing = watch.late
     return wrong(
-        f"{call} the reader waits: after {taken} pieces {missing!r} could be shown and is not.",
+        f"{call} the reader waits: {watch.late} could be shown and is not.",
         "Yield after each piece, and hold back only an end that is a beginning of the stop string.",
     )
 

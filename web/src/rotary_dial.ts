@@ -42,7 +42,10 @@ function render({ model: given, el, signal: outer }: RenderProps): () => void {
   let playing = 0;
 
   const picture = new Picture();
-  const title = (): string => `Rotary dial: ${detail()}`;
+  const title = (): string => {
+    const { position, distance } = view();
+    return `Rotary dial: ${detail()} · query at ${position}, key ${distance} before it`;
+  };
   const drawing = () => {
     if (!dials) throw new Error("nothing is painted yet");
     return picture.drawing(dials, view(), title());
@@ -65,7 +68,8 @@ function render({ model: given, el, signal: outer }: RenderProps): () => void {
     const { scaling } = view();
     const factor = dials?.facts.ropes.find((rope) => rope.scaling === scaling)?.factor;
     const stretched = factor && scaling !== "none" ? `${scaling} × ${factor}` : scaling === "none" ? "frequencies as trained" : scaling;
-    return dials?.hasVectors ? `layer ${model.get("layer")}, head ${model.get("head")} · ${stretched}` : stretched;
+    if (dials?.hasVectors) return `layer ${model.get("layer")}, head ${model.get("head")} · ${stretched}`;
+    return scaling === "none" ? `${dials?.pairs ?? 0} frequencies` : stretched;
   };
   const set = (changes: Record<string, unknown>): void => {
     for (const [name, value] of Object.entries(changes)) model.set(name, value);

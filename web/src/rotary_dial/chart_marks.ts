@@ -82,7 +82,8 @@ export function lossCurve(dials: Dials, view: View, box: Box, palette: Palette):
   const marks: Mark[] = [];
   const ends: { name: string; y: number; place: number }[] = [];
   loss.scalings.forEach((name, i) => {
-    const place = Math.max(0, dials.facts.ropes.findIndex((rope) => rope.scaling === name));
+    const known = dials.facts.ropes.findIndex((rope) => rope.scaling === name);
+    const place = known < 0 ? i : known;
     const { colour, dash } = lineStyle(place, palette.theme);
     const chosen = name === view.scaling;
     const row = perplexities[i] ?? [];

@@ -46,6 +46,7 @@ export function largeDialMarks(dials: Dials, view: View, layout: Layout, palette
 export function positions(omega: number): string {
   const turn = TURN / Math.abs(omega);
   if (!Number.isFinite(turn)) return "∞";
+  if (turn >= 999_500) return `${(turn / 1e6).toFixed(1)}M`;
   return turn < 100 ? format(".2~r")(turn) : turn < 10_000 ? round(turn) : `${round(turn / 1000)}k`;
 }
 

@@ -154,7 +154,7 @@ export class Dials {
     const parts = { cos: new Float64Array(pairs), sin: new Float64Array(pairs), still: 0 };
     for (let i = 0; i < pairs; i++) {
       parts.cos[i] = q(i) * k(i) + q(i + pairs) * k(i + pairs);
-      parts.sin[i] = q(i + pairs) * k(i) - q(i) * k(i + pairs);
+      parts.sin[i] = q(i) * k(i + pairs) - q(i + pairs) * k(i);
     }
     for (let i = 2 * pairs; i < size; i++) parts.still += q(i) * k(i);
     return parts;

@@ -43,8 +43,13 @@ class ShareForgets(BlockPool):
 
 class SameAgain(BlockPool):
     def allocate(self) -> Any:
-        self.free_blocks = self.free_blocks[:-1]
-        return 0
+        if 0 not in self.references:
+            raise ValueError
+        self.references[self.free_blocks[0]] = 1
+        return self.free_blocks[0]
+
+    def num_free(self) -> int:
+        return self.references.count(0)
 
 
 class FromOne(BlockPool):
@@ -162,12 +167,12 @@ def always(count: int) -> type:
 
 WRONG_HASHES = {
     "hash them with the hash of the block before": found(chain=lambda parent, block: hash(tuple(block))),
-    "the last token must be computed": found(usable=lambda ids: len(ids) // 4),
+    "The last token must be computed": found(usable=lambda ids: len(ids) // 4),
     "cannot be used": found(chain=lambda parent, block: hash(tuple(block)), stop=False),
     "Only whole blocks hit": ByToken,
     "Order counts": found(chain=lambda parent, block: hash((parent, tuple(sorted(block))))),
     "only full ones are remembered": found(
-        full=lambda ids: -(-len(ids) // 4), chain=lambda parent, block: hash((parent, *block[:2]))
+        full=lambda ids: -(-len(ids) // 4), usable=lambda ids: -(-len(ids) // 4)
     ),
     "Both full blocks of the prefix are known": found(tokens=1),
     "Nothing of it was added": always(8),
@@ -225,10 +230,10 @@ WRONG_COPY = {
     "A shared block was written to": appended(shared=lambda references: False),
     "The last one that holds a block alone": appended(shared=lambda references: references > 0),
     "gives the old one back": appended(give_back=False),
-    "A place was never written": appended(copy=False),
+    "copy what the old one holds": appended(copy=False),
     "Does the table hold the block": appended(put=False),
     "append one": appended(new=False),
-    "is it the right place": appended(place=lambda length, size: 0),
+    "is it place p % block_size of it": appended(place=lambda length, size: 0),
     "Only the block that is written to is copied": appended(before=copies_all),
     "Take a new block only where": appended(before=too_early),
     "raised IndexError": appended(place=lambda length, size: length),
@@ -257,7 +262,6 @@ WRONG_SIZE = {
     ),
     "round n / b up": chosen(lambda n, b, overhead: (n // b + 1) * (b + overhead) - n),
     "count to be exact": lambda lengths, overhead: round(sqrt(2 * overhead * sum(lengths) / len(lengths))),
-    "take the smallest": chosen(lambda n, b, overhead: -cost(n, b, overhead)),
     "for a single length, such as 60": lambda lengths, overhead: 17,
     "Return one whole number": lambda lengths, overhead: 16.5,
     "raised ZeroDivisionError": lambda lengths, overhead: 1 // 0,

@@ -303,3 +303,19 @@ def test_the_lab_says_what_a_victim_at_the_end_of_the_queue_costs() -> None:
         for run in (figure.record, figure.against)
     ]
     assert counts == [(89, 4, 265), (95, 2, 132)]
+
+
+def test_blocks_found_in_the_cache_stay_findable_when_their_finder_is_sent_back_at_once() -> None:
+    """In `prefix`, r3 comes in with 96 tokens from the cache; here it has to leave in the same step."""
+    found = []
+
+    def decide(step: Any) -> None:
+        find("07.e4").reference(step)
+        if not found and step.running[-1].request_id == "r3":
+            preempt(step)
+            step.scheduled_tokens.pop("r3")
+            found.append(len(step.hits(step.waiting[0])))
+
+    replayed = schedule_replay.replay(load_recording("prefix"), decide)
+    assert found == [3]
+    assert "r3: preempted instead of not preempted" in replayed.words

@@ -110,10 +110,10 @@ CASES = (
         "Its tokens are the same, what comes before is not: hash them with the hash of the block before.",
     ),
     Case(
-        "more tokens than full blocks",
-        (*FIRST, *SECOND, 18, 19, 20, 21, 22),
+        "the same tokens as before",
+        (*FIRST, *SECOND, 18, 19),
         8,
-        "The last two tokens of that sequence filled no block: only full ones are remembered.",
+        "Its last two tokens fill no block: only full ones are remembered, and only full ones hit.",
     ),
     Case(
         "exactly the two known blocks",

@@ -104,7 +104,7 @@ def _compare(chosen: int, lengths: list[int], overhead: float) -> Verdict | None
         f"blocks of {best} only {cost(best):g}."
     )
     one_more = {b: sum((n // b + 1) * (b + overhead) - n for n in lengths) for b in sizes}
-    powers = [2**k for k in range(max(lengths).bit_length())]
+    powers = [2**k for k in range(max(lengths).bit_length() + 1)]
     mean = sum(lengths) / len(lengths)
     mistakes = (
         (1, "This is the size with the least waste; add the overhead of all those blocks."),
@@ -122,7 +122,6 @@ def _compare(chosen: int, lengths: list[int], overhead: float) -> Verdict | None
             round(sqrt(2 * overhead * mean)),
             "sqrt(2 · overhead · mean) comes near where lengths are spread out; count to be exact.",
         ),
-        (max(sizes, key=cost), "This is the largest sum: take the smallest."),
     )
     for other, reason in mistakes:
         if chosen == other:

@@ -106,11 +106,11 @@ def _misread(read: list[Any], own: list[Any], where: str, writer: int, reader: i
         return wrong(said, "A shared block was written to: copy it first if it has more than one reference.")
     if len(read) < len(own):
         return wrong(said, "Its table has no block for the new token: append one.")
-    if any(token is None for token in read):
-        return wrong(
-            said, "A place was never written: copy the old block's contents, and use place p % block_size."
-        )
-    return wrong(said, "Does the table hold the block that you wrote to, and is it the right place in it?")
+    if None in read[:-1] and read[-1] is not None:
+        return wrong(said, "Its new block has the new token only: copy what the old one holds.")
+    return wrong(
+        said, "Does the table hold the block that you wrote to, and is it place p % block_size of it?"
+    )
 
 
 def _count(pool: Blocks, tables: list[list[int]], cost: Cost, where: str, num_full: int) -> Verdict | None:
@@ -118,19 +118,19 @@ def _count(pool: Blocks, tables: list[list[int]], cost: Cost, where: str, num_fu
         holders = sum(block in table for table in tables)
         if references != holders:
             return wrong(
-                f"{where}: block {block} has {references} references at the end, and {holders} tables hold it.",
-                "Who copies a block gives the old one back with pool.free, and puts the new one in its place.",
+                f"{where}: in the end {holders} tables hold block {block}; it has {references} references.",
+                "Who copies a block gives the old one back with pool.free; the new one takes its place.",
             )
-    if pool.num_copies > cost.num_copies:
-        return wrong(
-            f"{where}: {pool.num_copies} copies; {cost.num_copies} are enough.",
-            "The last one that holds a block alone may write to it: copy only if references are above 1.",
-        )
     shared = [block for block in tables[0] if pool.references[block] == N]
     if len(shared) != num_full:
         return wrong(
             f"{where}: {len(shared)} blocks are shared by all {N}; {num_full} of the prompt are full.",
             "Only the block that is written to is copied. All before it stay shared.",
+        )
+    if pool.num_copies > cost.num_copies:
+        return wrong(
+            f"{where}: {pool.num_copies} copies; {cost.num_copies} are enough.",
+            "The last one that holds a block alone may write to it: copy only if references are above 1.",
         )
     in_use = sum(count > 0 for count in pool.references)
     if in_use != cost.blocks_in_use:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from llmwidgets.lab.exercises.schedule_step import Step, SteppedScheduler, UnsoundError
@@ -62,7 +62,7 @@ class Replay:
 class Reasons:
     """The first thing that an answer did otherwise than a right one, in words."""
 
-    first: str = field(default="")
+    first: str = ""
 
     def add(self, reason: str) -> None:
         """Keep a reason if it is the first."""

@@ -91,6 +91,7 @@ class Step:
             raise UnsoundError("is started, but does not wait", request.request_id)
         self._scheduler.start(request, self._output)
         self._runs.add(request.request_id)
+        self._computed[request.request_id] = request.num_computed_tokens
 
     def compute(self, request: Sequence, num_tokens: int) -> None:
         """Let a running request compute `num_tokens` tokens more: it gets the blocks, the budget shrinks."""
@@ -99,7 +100,9 @@ class Step:
         if request not in self.running:
             raise UnsoundError("shall compute, but does not run", name)
         if not 0 <= num_tokens <= missing:
-            raise UnsoundError(f"shall compute {_tokens(num_tokens)}, where {missing} are missing", name)
+            raise UnsoundError(
+                f"shall compute {_tokens(num_tokens)} and has {_tokens(missing)} to compute", name
+            )
         if name in self.scheduled_tokens:
             raise UnsoundError("shall compute twice in one step", name)
         needed = self.new_blocks(request, num_tokens)

@@ -163,7 +163,6 @@ class Explorer(ipywidgets.VBox):
         self._show_command()
         for widget in self.widgets:
             widget.foresee(knobs)
-        self.status.stop_requested = False
         self._runner.submit(knobs | fed)
 
     def _run(self, arguments: Arguments) -> None:
@@ -171,6 +170,7 @@ class Explorer(ipywidgets.VBox):
         if arguments == self._last:
             self._show_idle()
             return
+        self.status.stop_requested = False
         timer = threading.Timer(BUSY_AFTER, self._show_busy)
         timer.start()
         try:

@@ -145,11 +145,15 @@ class BatchTimeline(RecordFigure):
             }
 
     def _next_step(self, record: Run) -> int:
-        """Return which step of a new record is marked: at the end it stays at the end, else it stays."""
-        if continues(self._record, record):
-            follows = self.step == last_step(self._record)
-            return last_step(record) if follows else self.step
-        return default_step(record) if self.step == default_step(self._record) else self.step
+        """Return which step of a new record is marked.
+
+        A mark at the end of a run goes on with it, and rests at the busiest step once the run has ended.
+        """
+        if self.step == default_step(self._record):  # of a run that goes on, that is its end
+            return default_step(record)
+        if continues(self._record, record) and self.step == last_step(self._record):
+            return last_step(record)
+        return self.step
 
     @traitlets.validate("step")
     def _known_step(self, proposal: dict[str, Any]) -> int:

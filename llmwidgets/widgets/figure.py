@@ -67,6 +67,10 @@ class Figure(anywidget.AnyWidget):
                 raise TypeError(f"{type(self).__name__} has no trait {name!r}{hint}")
         super().__init__(**traits)
 
+    def send_state(self, key: Any = None) -> None:
+        """Send traits to the front end; as ipywidgets does, but safe while another thread sets one more."""
+        super().send_state(set(key) if isinstance(key, set) else key)
+
     @classmethod
     def public_traits(cls) -> list[str]:
         """Return the names of the traits that a user may read, set and link."""

@@ -25,7 +25,8 @@ class KVCacheGrid(RecordFigure):
 
     step = traitlets.Int(0).tag(sync=True)
     """The shown step, counted from 0; beyond the last one, the last is shown. Of a `Serving` that has ended,
-    the busiest step is shown first; of one that goes on, the last, and it stays the last as steps come."""
+    the busiest step is shown first; of one that goes on, the last, and it stays the last as steps come,
+    until the run has ended."""
 
     selected_request = traitlets.Unicode(None, allow_none=True).tag(sync=True)
     """Id of the request whose blocks are lit, or None; of one with `n` above 1, the id of a child is possible
@@ -93,10 +94,12 @@ class KVCacheGrid(RecordFigure):
             self._record, self._source = record, source
             self._revision += 1
             self._run += not source.goes_on
-            if source.goes_on and at_end:
+            if at_default:  # of a run that goes on, that is its end; of one that has ended, its busiest step
+                self.step = self._clamped(source.default_step)
+            elif source.goes_on and at_end:
                 self.step = self._clamped(source.num_steps - 1)
-            elif not source.goes_on:
-                self.step = source.default_step if at_default else self._clamped(self.step)
+            else:
+                self.step = self._clamped(self.step)
             if self.badge == before.badge:
                 self.badge = source.badge
             if self.selected_request not in source.request_ids:

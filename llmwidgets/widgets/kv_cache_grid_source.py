@@ -162,7 +162,7 @@ class GenerationSource:
             "num_kv_heads": list(shape.num_kv_heads),
             "key_size": list(shape.key_size),
             "value_size": list(shape.value_size),
-            "bytes_per_number": shape.bytes_per_number,
+            "bytes_per_number": shape.held_bytes_per_number,
         }
 
     def text(self, step: int) -> str:

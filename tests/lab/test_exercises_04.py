@@ -13,7 +13,7 @@ from llmwidgets.lab import check
 from llmwidgets.lab.exercises import cache_bytes, fewer_kv_heads, left_padding
 from llmwidgets.lab.exercises.catalogue import find
 from llmwidgets.lab.exercises.growing_cache import KVCache
-from tests.lab.exercise_cases import assert_turned_down, named
+from tests.lab.exercise_cases import WrongAnswers, assert_turned_down, named
 
 
 def cached(
@@ -170,7 +170,12 @@ WRONG_PADDING = {
     "returns no three arrays": padded(lambda ids, mask, at, n: (ids, mask)),
     "raised IndexError": padded(lambda ids, mask, at, n: ids[9]),
 }
-WRONG = {"04.e1": WRONG_CACHE, "04.e2": WRONG_BYTES, "04.e3": WRONG_POOL, "04.e4": WRONG_PADDING}
+WRONG: WrongAnswers = {
+    "04.e1": WRONG_CACHE,
+    "04.e2": WRONG_BYTES,
+    "04.e3": WRONG_POOL,
+    "04.e4": WRONG_PADDING,
+}
 
 
 @pytest.mark.parametrize("which", WRONG)

@@ -255,7 +255,8 @@ def test_the_step_follows_the_end_of_a_growing_run_and_else_stays():
     staying.step, staying.selected_request = 2, "r1"
     for record in records[1:]:
         following.record = record
-        ended = sum(r.finish_reason is not None for r in record.metrics.requests) == len(record.requests)
+        finished = [r for r in record.metrics.requests if r.finish_reason is not None]
+        ended = len(finished) == sum(r.n for r in record.requests)
         assert following.step == (record.busiest_step if ended else len(record.log) - 1)
     for record in records[6:]:
         staying.record = record

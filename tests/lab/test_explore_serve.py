@@ -1,4 +1,4 @@
-"""`explore(engine.serve, ...)`: replayed while a knob is dragged, then measured; stopped, superseded, refused."""
+"""`explore(engine.serve, ...)`: replayed while a knob is dragged, measured; stopped, superseded, refused."""
 
 from __future__ import annotations
 

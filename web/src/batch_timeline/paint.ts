@@ -38,7 +38,7 @@ export function paintShapes(context: Context, picture: Picture): void {
 }
 
 export function paintMarks(canvas: HTMLCanvasElement, picture: Picture, marks: Marks): void {
-  const { layout, window, theme, difference, runs } = picture;
+  const { layout, theme, difference, runs } = picture;
   const context = sizeCanvas(canvas, layout.width, layout.height);
   const under = marks.cursor?.row ?? null;
   const read = under ?? marks.selected[0] ?? null; // the request whose times are shown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from llmwidgets.engine.attend import attend
 from llmwidgets.engine.batch import LayerFacts
@@ -11,18 +11,27 @@ from llmwidgets.engine.context_length import check_reach, trained_length
 from llmwidgets.engine.generate import Run, finish, stream
 from llmwidgets.engine.probe import choose_forward
 from llmwidgets.engine.prompt import Prompt, encode
+from llmwidgets.engine.quantization.perplexity import perplexity
+from llmwidgets.engine.quantization.progress import Progress
 from llmwidgets.engine.roofline import roofline
 from llmwidgets.engine.rotate import rotate
 from llmwidgets.engine.rotate_plan import plan_rotate
 from llmwidgets.engine.serve import ServingIterator, serve
 from llmwidgets.records.attention import Attention
 from llmwidgets.records.generation import Generation, GenerationDelta
-from llmwidgets.records.kv_shape import KVShape
+from llmwidgets.records.kv_shape import KVCacheDtype, KVCacheScale, KVShape
+from llmwidgets.records.perplexity import Perplexity
+from llmwidgets.records.quantization import Quantization
+from llmwidgets.records.quantization_scheme import Method, QuantizationScheme
 from llmwidgets.records.request import Request
 from llmwidgets.records.roofline import Ceilings, RooflineSweep
 from llmwidgets.records.rotation import Rotation
 from llmwidgets.records.sampling_params import SamplingParams, stop_strings
 from llmwidgets.records.serving import Serving
+
+if TYPE_CHECKING:
+    from llmwidgets.engine.quantization.calibration import Calibration
+    from llmwidgets.engine.quantization.quantized_engine import QuantizedEngine
 
 
 class Engine:
@@ -80,6 +89,8 @@ class Engine:
         sampler_order: Literal["vllm", "transformers"] = "vllm",
         use_cache: bool = True,
         output_prefix: Sequence[int] = (),
+        kv_cache_dtype: KVCacheDtype = "auto",
+        kv_cache_scale: KVCacheScale = "head",
     ) -> Generation:
         """Continue a prompt; the same arguments give the same tokens.
 
@@ -100,6 +111,8 @@ class Engine:
             use_cache: False computes the whole sequence again for each token, to compare.
             output_prefix: token ids that the output begins with, whatever the model would have chosen; they
                 count among `max_tokens`.
+            kv_cache_dtype: how keys and values are held: `"auto"` as they are, `"int8"` or `"int4"` as codes.
+            kv_cache_scale: what shares a grid of codes: one `"head"` of a token, or the whole `"token"`.
 
         Raises:
             ValueError: for a value that is not allowed, before any work.
@@ -108,8 +121,9 @@ class Engine:
             max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,
             frequency_penalty, seed, stop_strings(stop), ignore_eos, sampler_order,
         )  # fmt: skip
-        run = Run(self, encode(self, prompt, max_tokens), params, use_cache, output_prefix=output_prefix)
-        return finish(run)
+        shape = self.kv_shape.held_as(kv_cache_dtype, kv_cache_scale)
+        token_ids = encode(self, prompt, max_tokens)
+        return finish(Run(self, token_ids, params, use_cache, output_prefix=output_prefix, kv_shape=shape))
 
     def stream(
         self,
@@ -127,6 +141,8 @@ class Engine:
         ignore_eos: bool = False,
         sampler_order: Literal["vllm", "transformers"] = "vllm",
         use_cache: bool = True,
+        kv_cache_dtype: KVCacheDtype = "auto",
+        kv_cache_scale: KVCacheScale = "head",
     ) -> Iterator[GenerationDelta]:
         """Continue a prompt token by token; arguments as in `generate`, checked at once.
 
@@ -138,7 +154,8 @@ class Engine:
             max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,
             frequency_penalty, seed, stop_strings(stop), ignore_eos, sampler_order,
         )  # fmt: skip
-        return stream(Run(self, encode(self, prompt, max_tokens), params, use_cache))
+        shape = self.kv_shape.held_as(kv_cache_dtype, kv_cache_scale)
+        return stream(Run(self, encode(self, prompt, max_tokens), params, use_cache, kv_shape=shape))
 
     def attend(
         self,
@@ -221,7 +238,8 @@ class Engine:
             **knobs: fields of `ServingConfig` (`block_size=16`, `num_gpu_blocks=64`, `max_num_seqs=8`,
                 `max_num_batched_tokens=64`, `enable_prefix_caching=True`, ...), and the sampling arguments
                 of `generate` as defaults, over which a `Request`'s own go. `max_model_len` is by default
-                the engine's. Child i of a request with `n` above 1 has the seed `seed + i`.
+                the engine's; `kv_cache_dtype` and `kv_cache_scale` are as in `generate`. Child i of a
+                request with `n` above 1 has the seed `seed + i`.
 
         Returns:
             A `Serving` whose times are in seconds.
@@ -254,7 +272,7 @@ class Engine:
         """Time prefill and decode steps, and hold them against what this machine could do at best.
 
         FLOPs and bytes are counted from the model's shapes (`flops.WorkCounter`), and the FLOPs checked once
-        against PyTorch's own counter; times are of the fastest of several steps, without sampling.
+        against PyTorch's own counter; times are means of several steps, without sampling.
 
         Args:
             prompt_lengths: tokens of each prefill of one sequence.
@@ -268,6 +286,109 @@ class Engine:
                 as a mixture of experts.
         """
         return roofline(self, prompt_lengths, batch_sizes, context, ceilings)
+
+    def quantize(
+        self,
+        method: Method,
+        bits: int | None = None,
+        group_size: int | None = None,
+        symmetric: bool = True,
+        act_order: bool = False,
+        calibration: Prompt | Calibration | None = None,
+        layers: str | Sequence[str] | None = None,
+        *,
+        clip: float = 1.0,
+        threshold: float | None = None,
+        double_quant: bool = False,
+        progress: Progress | None = None,
+    ) -> QuantizedEngine:
+        """Return another engine whose linear layers hold codes of fewer bits; this one stays as it is.
+
+        Embeddings, norms and the output head stay in float.
+
+        Args:
+            method: `"rtn"`, `"int8"` (LLM.int8), `"nf4"`, `"fp4"`, `"gptq"` or `"awq"`.
+            bits: of a code: 2 to 8 for `"rtn"`, `"gptq"` and `"awq"`, by default 4; others have their own.
+            group_size: neighbouring weights of a row that share a scale, a divisor of the columns; -1 for the
+                whole row; by default 64, for `"int8"` the row.
+            symmetric: whether code 0 stands for 0; else each group has a zero point.
+            act_order: whether GPTQ takes columns with large inputs first.
+            calibration: text or token ids whose inputs the layers are fitted and measured with, or what
+                `lw.calibrate` returned; by default the shipped text for `"gptq"` and `"awq"`, else none.
+            layers: names such as `"layers.3.mlp.down_proj"`, or patterns such as `"layers.*.mlp.*"`.
+            clip: share of a group's largest weight that the levels reach to; above 0, at most 1.
+            threshold: LLM.int8 computes columns with an input of at least this size in float; by default 6.
+            double_quant: whether the scales of `"nf4"` and `"fp4"` are quantized too.
+            progress: called with the share done, 0 to 1, and what is worked on; it returns False to stop.
+
+        Raises:
+            ValueError: for a value that is not allowed, before any work.
+            Stopped: if `progress` returned False.
+        """
+        from llmwidgets.engine.quantization.quantize import quantize  # which imports this module
+
+        scheme = QuantizationScheme.of(
+            method, bits, group_size, symmetric, act_order, clip, threshold, double_quant
+        )
+        return quantize(self, scheme, calibration, layers, progress)
+
+    def quantize_layer(
+        self,
+        name: str,
+        method: Method = "rtn",
+        bits: int | None = None,
+        group_size: int | None = None,
+        symmetric: bool = True,
+        act_order: bool = False,
+        calibration: Prompt | Calibration | None = None,
+        *,
+        clip: float = 1.0,
+        threshold: float | None = None,
+        double_quant: bool = False,
+        progress: Progress | None = None,
+    ) -> Quantization:
+        """Quantize one linear layer to look at; the model stays as it is. Other arguments as in `quantize`.
+
+        Args:
+            name: such as `"layers.3.mlp.down_proj"`.
+
+        Returns:
+            The record, with the layer's weights.
+
+        Raises:
+            ValueError: for an unknown name, with the nearest, and as `quantize`.
+        """
+        from llmwidgets.engine.quantization.quantize import quantize_layer  # which imports this module
+
+        scheme = QuantizationScheme.of(
+            method, bits, group_size, symmetric, act_order, clip, threshold, double_quant
+        )
+        return quantize_layer(self, name, scheme, calibration, progress)
+
+    def perplexity(
+        self,
+        text: Prompt,
+        window: int | None = None,
+        num_windows: int | None = None,
+        kv_cache_dtype: KVCacheDtype = "auto",
+        kv_cache_scale: KVCacheScale = "head",
+        progress: Progress | None = None,
+    ) -> Perplexity:
+        """Measure how well a text is predicted, in windows one after the other.
+
+        Args:
+            text: text or token ids.
+            window: tokens of a window, the begin token included; by default 1024, or `max_model_len` if less.
+            num_windows: how many, spread evenly over the text; by default all.
+            kv_cache_dtype: as in `generate`.
+            kv_cache_scale: the same.
+            progress: as in `quantize`.
+
+        Raises:
+            ValueError: for a value that is not allowed, or a text of no more than one token.
+            Stopped: if `progress` returned False.
+        """
+        return perplexity(self, text, window, num_windows, kv_cache_dtype, kv_cache_scale, progress)
 
     def __repr__(self) -> str:
         """Return one line with name, size and place, and the path if it is not the packed one."""

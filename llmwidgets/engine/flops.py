@@ -17,6 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from llmwidgets.engine.batch import Chunk, LayerFacts
 from llmwidgets.engine.forward import Forward
+from llmwidgets.engine.quantization.linear import QuantizedLinear
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,11 @@ class WorkCounter:
                 self.bytes_per_token += module.weight[0].nbytes
                 continue
             self.bytes_per_pass += sum(parameter.nbytes for parameter in own)
-            if module is head:
+            if isinstance(module, QuantizedLinear):
+                self.bytes_per_pass += module.nbytes
+                self.parameter_bytes += module.nbytes
+                self.flops_per_token += _flops_per_row(name, module)
+            elif module is head:
                 self.flops_per_logit_row += _flops_per_row(name, module)
             elif any(parameter.ndim > 1 for parameter in own):
                 self.flops_per_token += _flops_per_row(name, module)
@@ -124,11 +129,14 @@ def flops_by_torch(forward: Forward, token_ids: list[int]) -> int:
 
 
 def _flops_per_row(name: str, module: nn.Module) -> int:
-    if isinstance(module, nn.Linear):
+    if isinstance(module, QuantizedLinear) or (
+        isinstance(module, nn.Linear) and module.weight.is_floating_point()
+    ):
         return 2 * module.in_features * module.out_features
     if isinstance(module, Conv1D):  # GPT-2's name for a linear layer with its weight transposed
         return 2 * int(module.weight.numel())
     raise ValueError(
         f"{name} is a {type(module).__name__}, and how much of it a pass uses is not known here; allowed are "
-        "models whose matrices are linear layers and embeddings, so no mixtures of experts"
+        "models whose matrices are linear layers and embeddings, so no mixtures of experts, and no layers of "
+        "bitsandbytes, of which PyTorch's own counter sees nothing"
     )

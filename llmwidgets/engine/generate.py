@@ -11,9 +11,11 @@ from llmwidgets.engine.batch import Chunk
 from llmwidgets.engine.capture import Capture
 from llmwidgets.engine.decoding import Decoded, Decoding
 from llmwidgets.engine.distribution import distribution
-from llmwidgets.engine.kv_cache import BlockTable, KVCache, Slots, num_blocks_for
+from llmwidgets.engine.kv_cache import BlockTable, Slots, num_blocks_for
+from llmwidgets.engine.quantization.kv_quant import cache_for
 from llmwidgets.engine.text import display_texts
 from llmwidgets.records.generation import Generation, GenerationDelta, GenerationStep
+from llmwidgets.records.kv_shape import KVShape
 from llmwidgets.records.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
@@ -43,13 +45,26 @@ class Run:
         use_cache: bool = True,
         capture: Capture | None = None,
         output_prefix: Sequence[int] = (),
+        kv_shape: KVShape | None = None,
     ) -> None:
-        """Make room for the longest sequence that may come; nothing is computed yet."""
+        """Make room for the longest sequence that may come; nothing is computed yet.
+
+        Raises:
+            ValueError: for keys and values in codes without a cache to hold them.
+        """
         self.engine = engine
+        self.kv_shape = engine.kv_shape if kv_shape is None else kv_shape
+        """How keys and values are held."""
+        if not use_cache and self.kv_shape.kv_cache_dtype != "auto":
+            raise ValueError(
+                f"kv_cache_dtype={self.kv_shape.kv_cache_dtype!r} is not allowed with use_cache=False, which "
+                "keeps no keys and values"
+            )
         self.decoding = Decoding(engine, prompt_token_ids, params, output_prefix)
         self.steps: list[GenerationStep] = []
         longest = len(prompt_token_ids) + params.max_tokens - 1  # the last token is never computed
-        self.cache = KVCache(num_blocks_for(longest, BLOCK_SIZE), BLOCK_SIZE) if use_cache else None
+        num_blocks = num_blocks_for(longest, BLOCK_SIZE)
+        self.cache = cache_for(self.kv_shape, num_blocks, BLOCK_SIZE) if use_cache else None
         self.capture = capture
         self._table = BlockTable(BLOCK_SIZE, [])
         self._num_computed = 0
@@ -112,7 +127,7 @@ class Run:
             use_cache=self.cache is not None,
             model=self.engine.name,
             prompt_tokens=display_texts(self.engine.tokenizer, decoding.prompt_token_ids),
-            kv_shape=self.engine.kv_shape,
+            kv_shape=self.kv_shape,
             num_forced=min(len(decoding.output_prefix), len(decoding.token_ids)),
         )
 

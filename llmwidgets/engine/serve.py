@@ -11,8 +11,8 @@ from torch import Tensor
 
 from llmwidgets.engine.batch import Chunk
 from llmwidgets.engine.decoding import Decoding
-from llmwidgets.engine.kv_cache import KVCache
 from llmwidgets.engine.prompt import encode
+from llmwidgets.engine.quantization.kv_quant import cache_for
 from llmwidgets.engine.slots import SlotTables
 from llmwidgets.records.request import Request, number_requests
 from llmwidgets.records.sampling_params import SamplingParams, stop_strings
@@ -39,13 +39,17 @@ class ServingIterator(Iterator[ServingStep]):
             engine: whose model runs.
             requests: the workload.
             record: `"steps"`, or `"summary"` for outputs and metrics only.
-            knobs: fields of `ServingConfig` and, as defaults for all requests, of `SamplingParams`.
+            knobs: fields of `ServingConfig`, `kv_cache_dtype`, `kv_cache_scale` and, as defaults for all
+                requests, fields of `SamplingParams`.
 
         Raises:
             ValueError: for a value that is not allowed.
         """
         sampling = {name: knobs.pop(name) for name in list(knobs) if name in _SAMPLING}
         defaults = sampling_params(sampling)
+        kv_shape = engine.kv_shape.held_as(
+            knobs.pop("kv_cache_dtype", "auto"), knobs.pop("kv_cache_scale", "head")
+        )
         config = serving_config(engine, knobs)
         ready: list[Request] = []
         params: dict[str, SamplingParams] = {}
@@ -57,8 +61,8 @@ class ServingIterator(Iterator[ServingStep]):
                 params[name] = replace(own, seed=own.seed + index)
         self.engine = engine
         self._params = params
-        self._run = ServingRun(ready, config, record, timed=True, model=engine.name, kv_shape=engine.kv_shape)
-        self._cache = KVCache(config.num_gpu_blocks, config.block_size)
+        self._run = ServingRun(ready, config, record, timed=True, model=engine.name, kv_shape=kv_shape)
+        self._cache = cache_for(kv_shape, config.num_gpu_blocks, config.block_size)
         self._slots = SlotTables(config.block_size, engine.forward.device)
         self._decodings: dict[str, Decoding] = {}
 

@@ -46,7 +46,8 @@ class ServeWork:
         """Return the record of the first step."""
         steps = self._steps(arguments)
         steps.advance()
-        return steps.serving()
+        serving: Serving = steps.serving()
+        return serving
 
     def run(self, arguments: Arguments, show: Show, control: Control) -> Outcome:
         """Replay the last tokens, wait until the knob is let go, then run the model and show its steps."""

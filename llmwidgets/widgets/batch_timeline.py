@@ -153,7 +153,8 @@ class BatchTimeline(RecordFigure):
             return default_step(record)
         if continues(self._record, record) and self.step == last_step(self._record):
             return last_step(record)
-        return self.step
+        step: int = self.step
+        return step
 
     @traitlets.validate("step")
     def _known_step(self, proposal: dict[str, Any]) -> int:

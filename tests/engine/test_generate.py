@@ -9,8 +9,8 @@ import pytest
 
 from llmwidgets.engine import Engine
 from llmwidgets.engine.generate import Run, finish
-from llmwidgets.engine.kv_cache import KVCache
 from llmwidgets.engine.prompt import encode
+from llmwidgets.engine.quantization.kv_quant import cache_for
 from llmwidgets.engine.sampling import Choice, Sampler, StageLogits
 
 PROMPT = "It was a dark"
@@ -144,11 +144,11 @@ def test_a_dropped_stream_frees_its_blocks_and_the_engine_goes_on(engine, monkey
     caches = []
 
     def make(*args):
-        cache = KVCache(*args)
+        cache = cache_for(*args)
         caches.append(weakref.ref(cache))
         return cache
 
-    monkeypatch.setattr("llmwidgets.engine.generate.KVCache", make)
+    monkeypatch.setattr("llmwidgets.engine.generate.cache_for", make)
     deltas = engine.stream(PROMPT, max_tokens=20)
     next(deltas)
     other = engine.generate(PROMPT, max_tokens=3)  # between two steps of the stream
